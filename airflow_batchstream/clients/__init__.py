@@ -1,0 +1,1 @@
+"""One call each: the only place where protocol buffers and HTTP exist."""

@@ -1,0 +1,1 @@
+"""Decisions as pure functions: no Airflow, no Google client, no clock, no I/O, no randomness of its own."""

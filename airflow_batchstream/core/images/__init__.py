@@ -1,0 +1,1 @@
+"""What a container image is, and whether Image streaming can work for it."""
