@@ -1,0 +1,47 @@
+"""Where Google's APIs are, and as whom to speak to them: the key under which clients are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Google's own APIs, or a local Batch.
+
+    :param emulator: ``HOST:PORT`` of a local Batch, or empty for Google.
+    :param gcp_conn_id: the Airflow connection whose credentials are used; ignored with an emulator.
+    :param impersonation_chain: service accounts to impersonate, the last one being the one that acts.
+    :param log_visible: longest time in seconds from an entry's receipt by Cloud Logging to its being findable. A guess for
+        Google (60 s); the local Batch's entries are findable at once.
+    :param log_interval: seconds between two reads of a job's log.
+    :param settle: ``(quiet passes, seconds)`` that a log is read on after a job's success.
+    :param settle_failed: the same after a failure, where the last words matter most.
+    """
+
+    emulator: str = ""
+    gcp_conn_id: str = "google_cloud_default"
+    impersonation_chain: tuple[str, ...] = ()
+    log_visible: float = 60.0
+    log_interval: float = 10.0
+    settle: tuple[int, float] = (3, 20.0)
+    settle_failed: tuple[int, float] = (6, 60.0)
+
+    @classmethod
+    def local(cls, address: str) -> Endpoint:
+        """A local Batch at ``HOST:PORT``: anonymous, and quick, since its entries are findable at once."""
+        return cls(
+            emulator=address, gcp_conn_id="", log_visible=1.0, log_interval=0.5, settle=(2, 0.5), settle_failed=(2, 1.0)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, for a trigger's arguments."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Endpoint:
+        """The reverse; what an older or newer version wrote is accepted, unknown keys are dropped."""
+        known = {k: tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in plain.items()}
+        return cls(**{k: v for k, v in known.items() if k in cls.__slots__})
