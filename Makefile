@@ -1,0 +1,48 @@
+# The commands of this project. `make help` lists them; each makes what it needs and leaves it in .venv* and .work.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?=
+export PYTHON
+# Words for pytest: make test ARGS="tests/core -k watch"
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help demo test test-floor check format setup setup-dev setup-floor clean
+
+help: ## this list
+	@echo "airflow-batchstream: make TARGET [PYTHON=/path/to/python3.11..3.13]"
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name says; do printf '  %-12s %s\n' "$$name" "$$says"; done
+
+demo: setup ## the local Batch, a small image, and example 1 in a real Airflow, in the foreground
+	@$(BIN)/python scripts/demo.py
+
+test: setup-dev ## all tests with Airflow 3.3 (ARGS="..." goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-floor: setup-floor ## the tests that touch Airflow, with the oldest supported one (3.1.7)
+	.venv-3.1/bin/python -m pytest -m "airflow" $(ARGS)
+
+check: setup-dev ## ruff, mypy, the layers of the house, the size of modules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/module_sizes.py
+
+format: setup-dev ## what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+setup: ## .venv with what the library needs
+	@scripts/setup.sh .venv airflow-3.3
+
+setup-dev: ## ... and with the tools of tests and checks
+	@scripts/setup.sh .venv airflow-3.3 dev
+
+setup-floor: ## .venv-3.1: the same with Airflow 3.1.7
+	@scripts/setup.sh .venv-3.1 airflow-3.1 dev
+
+clean: ## remove everything that the other targets made
+	rm -rf .venv .venv-3.1 .work .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
