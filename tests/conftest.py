@@ -1,0 +1,67 @@
+"""What every test has: an Airflow home of its own, nothing of the caller's environment, and no silent skips in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+
+import pytest
+
+# Importing Airflow makes files where AIRFLOW_HOME says: never in the home of whoever runs the tests.
+_AIRFLOW_HOME = tempfile.mkdtemp(prefix="batchstream-tests-")
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+for _name in (
+    "BATCH_EMULATOR_HOST",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_PROJECT",
+    "AIRFLOW__CORE__DAGS_FOLDER",
+):
+    os.environ.pop(_name, None)
+
+NOT_APPLICABLE = "not applicable:"
+"""How the reason of a skip begins that no machine can avoid (`not applicable: Airflow 3.1 has no such call`)."""
+
+
+def pytest_unconfigure() -> None:
+    """Remove the Airflow home."""
+    shutil.rmtree(_AIRFLOW_HOME, ignore_errors=True)
+
+
+def _skips_are_failures() -> bool:
+    return os.environ.get("BATCHSTREAM_CI") == "1"
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure: what CI is meant to have must be there."""
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if not reason.startswith(NOT_APPLICABLE):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, which has all that tests need: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI (BATCHSTREAM_CI=1) a skipped test is a failed one."""
+    report = yield
+    if _skips_are_failures():
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself."""
+    report = yield
+    if _skips_are_failures():
+        _refuse_skip(report)
+    return report
