@@ -43,7 +43,7 @@ def locate(gcp_conn_id: str, impersonation_chain: str | Sequence[str] | None = N
 
 
 def credentials(endpoint: Endpoint) -> tuple[Credentials | None, str]:
-    """The credentials of an endpoint and their project; ``(None, "")`` for a local Batch. Reads the connection: blocks."""
+    """The credentials of an endpoint and their project; ``(None, "")`` for a local Batch. Blocks."""
     if endpoint.emulator:
         return None, ""
     from airflow.providers.google.common.hooks.base_google import GoogleBaseHook

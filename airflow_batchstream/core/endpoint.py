@@ -14,6 +14,7 @@ class Endpoint:
     :param emulator: ``HOST:PORT`` of a local Batch, or empty for Google.
     :param gcp_conn_id: the Airflow connection whose credentials are used; ignored with an emulator.
     :param impersonation_chain: service accounts to impersonate, the last one being the one that acts.
+    :param poll: seconds between two looks at a job, where the user does not say.
     :param log_visible: longest time in seconds from an entry's receipt by Cloud Logging to its being findable. A guess for
         Google (60 s); the local Batch's entries are findable at once.
     :param log_interval: seconds between two reads of a job's log.
@@ -24,6 +25,7 @@ class Endpoint:
     emulator: str = ""
     gcp_conn_id: str = "google_cloud_default"
     impersonation_chain: tuple[str, ...] = ()
+    poll: float = 10.0
     log_visible: float = 60.0
     log_interval: float = 10.0
     settle: tuple[int, float] = (3, 20.0)
@@ -33,7 +35,13 @@ class Endpoint:
     def local(cls, address: str) -> Endpoint:
         """A local Batch at ``HOST:PORT``: anonymous, and quick, since its entries are findable at once."""
         return cls(
-            emulator=address, gcp_conn_id="", log_visible=1.0, log_interval=0.5, settle=(2, 0.5), settle_failed=(2, 1.0)
+            emulator=address,
+            gcp_conn_id="",
+            poll=0.5,
+            log_visible=1.0,
+            log_interval=0.5,
+            settle=(2, 0.5),
+            settle_failed=(2, 1.0),
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,0 +1,214 @@
+"""One job for one attempt: create it, or find the one that an earlier try created.
+
+No state is stored: the job's id is computed from the attempt, so whoever comes after a crash asks Batch for the same
+id. Generation n of the id is tried; a job found under it is adopted if it is ours and alive or succeeded, waited for if
+it is being cancelled, and passed over (generation n + 1) if it failed or was cancelled. A job id that the user chose has
+one generation only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from airflow_batchstream.core.errors import ApiRefused, JobExists
+from airflow_batchstream.core.jobs import identity
+from airflow_batchstream.core.jobs.model import JobName, Owner, Sight, Spec, State
+from airflow_batchstream.services.patience import Say, patiently
+
+T = TypeVar("T")
+
+MAX_GENERATIONS = 1000
+
+
+class Batch(Protocol):
+    """What is needed of :class:`airflow_batchstream.clients.google.GoogleClients`."""
+
+    async def create_job(self, parent: str, job_id: str, spec: Spec, request_id: str) -> Sight: ...
+    async def get_job(self, name: JobName) -> Sight: ...
+    async def list_jobs(self, parent: str, wanted: str, limit: int = 100) -> list[Sight]: ...
+    async def cancel_job(self, name: JobName, request_id: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is to be submitted, and for whom.
+
+    :param spec: the effective job, our labels in it.
+    :param job_id: the id that the user chose; empty for a computed one.
+    :param salt: makes the request ids of this try its own (the task instance's id): a repeat by the client is one job,
+        a later try sees what is there.
+    :param poll_seconds: between two looks at a job whose end is awaited.
+    :param cancel_lost: whether a job of the same task that an earlier, cleared attempt left alive is cancelled first.
+    :param give_up_after: seconds for which transient errors are waited out.
+    """
+
+    project_id: str
+    region: str
+    spec: Spec
+    owner: Owner
+    salt: str
+    job_id: str = ""
+    cancel_lost: bool = True
+    give_up_after: float = 600.0
+    poll_seconds: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job that belongs to the attempt.
+
+    :param adopted: it was there before: an earlier try had created it.
+    """
+
+    sight: Sight
+    adopted: bool
+
+
+async def submit(batch: Batch, wanted: Submission, say: Say) -> Submitted:
+    """Create the job, or adopt the one that an earlier try of the same attempt created.
+
+    :raises JobExists: the id is taken by a job that is not ours or, if the user chose the id, by a dead one.
+    :raises ApiRefused: Batch refuses the job; nothing runs.
+    """
+    calls = _Calls(batch, wanted, say)
+    if wanted.job_id:
+        return await _submit_under(calls, wanted.job_id, chosen=True) or _never()
+    await _end_lost_jobs(calls)
+    for generation in range(1, MAX_GENERATIONS):
+        found = await _submit_under(calls, identity.job_id(wanted.owner, generation), chosen=False)
+        if found:
+            return found
+    return _never()
+
+
+async def _submit_under(calls: _Calls, job_id: str, *, chosen: bool) -> Submitted | None:
+    """The job under this id, created or adopted; None if a dead one of ours has it and the next id is to be tried."""
+    wanted = calls.wanted
+    name = JobName(wanted.project_id, wanted.region, job_id)
+    request_id = identity.request_id(job_id, wanted.salt)
+    try:
+        sight = await calls.patiently(
+            lambda: calls.batch.create_job(name.parent, job_id, wanted.spec, request_id), f"create the job {job_id}"
+        )
+        adopted = False
+    except ApiRefused as e:
+        if e.code != "ALREADY_EXISTS":
+            raise
+        sight = await calls.patiently(lambda: calls.batch.get_job(name), f"look at the job {job_id}")
+        adopted = True
+    return await _judge(calls, sight, adopted=adopted, chosen=chosen)
+
+
+async def _judge(calls: _Calls, sight: Sight, *, adopted: bool, chosen: bool) -> Submitted | None:
+    """Whether a job found (or answered by create, which may repeat an earlier answer) is the attempt's job."""
+    name, ours = sight.name, calls.wanted.spec["labels"]
+    if sight.labels.get(identity.ID_LABEL) != ours[identity.ID_LABEL]:
+        raise JobExists(_taken(sight, sight.labels.get(identity.TASK_LABEL) == ours[identity.TASK_LABEL]))
+    if sight.state.ending:
+        calls.say(logging.INFO, f"The job {name.job_id} of an earlier try is being cancelled: waiting for its end.")
+        sight = await _until_ended(calls, sight)
+    if sight.state in (State.FAILED, State.CANCELLED):
+        if chosen:
+            raise JobExists(
+                f"job_id: the job {name.job_id!r} exists and is {sight.state}; an id cannot be used again for 60 days. "
+                "Choose another job_id, or leave it out: a computed one is new for every new run and retry."
+            )
+        calls.say(logging.INFO, f"The job {name.job_id} of an earlier try is {sight.state}: a new one is created.")
+        return None
+    if adopted:
+        _say_adopted(calls, sight)
+    return Submitted(sight, adopted)
+
+
+def _say_adopted(calls: _Calls, sight: Sight) -> None:
+    calls.say(
+        logging.INFO, f"The job {sight.name.job_id} of an earlier try is {sight.state}: adopted, not created again."
+    )
+    label = identity.SPEC_LABEL
+    if sight.labels.get(label) != calls.wanted.spec.get("labels", {}).get(label):
+        calls.say(
+            logging.WARNING,
+            "The adopted job was created from another spec than this try has: the Dag was changed in between. "
+            "Clear the task to cancel that job and run the new spec.",
+        )
+
+
+async def _end_lost_jobs(calls: _Calls) -> None:
+    """Jobs of the same task that an attempt before a clear left behind: waited for, or cancelled, or named."""
+    labels = calls.wanted.spec.get("labels", {})
+    parent = f"projects/{calls.wanted.project_id}/locations/{calls.wanted.region}"
+    task_filter = f'labels.{identity.TASK_LABEL}="{labels.get(identity.TASK_LABEL, "")}"'
+    try:
+        jobs = await calls.patiently(lambda: calls.batch.list_jobs(parent, task_filter), "list the task's jobs")
+    except ApiRefused as e:
+        calls.say(logging.WARNING, f"Jobs that an earlier attempt may have left running were not looked for: {e}")
+        return
+    for job in jobs:
+        if job.labels.get(identity.ID_LABEL) == labels.get(identity.ID_LABEL) or job.state.ended:
+            continue
+        await _end_lost_job(calls, job)
+
+
+async def _end_lost_job(calls: _Calls, job: Sight) -> None:
+    name = job.name
+    if not job.state.ending:
+        if not calls.wanted.cancel_lost:
+            calls.say(
+                logging.WARNING,
+                f"The job {name.job_id} of an attempt before the clear is {job.state} and is left running, since "
+                f"cancel_on_kill is False: {name.console_url}",
+            )
+            return
+        calls.say(
+            logging.WARNING, f"The job {name.job_id} of an attempt before the clear is {job.state}: cancelling it."
+        )
+        request_id = identity.request_id(f"{name.job_id}/cancel", calls.wanted.salt)
+        await calls.patiently(lambda: calls.batch.cancel_job(name, request_id), f"cancel the job {name.job_id}")
+    await _until_ended(calls, job)
+
+
+async def _until_ended(calls: _Calls, sight: Sight) -> Sight:
+    name = sight.name
+    while not sight.state.ended:
+        await asyncio.sleep(calls.wanted.poll_seconds)
+        try:
+            sight = await calls.patiently(lambda: calls.batch.get_job(name), f"look at the job {name.job_id}")
+        except ApiRefused as e:
+            if e.code != "NOT_FOUND":
+                raise
+            return Sight(name, sight.uid, State.CANCELLED, sight.created)  # deleted: its id may still be taken
+    return sight
+
+
+class _Calls:
+    """The client, and what every call of this module needs."""
+
+    def __init__(self, batch: Batch, wanted: Submission, say: Say) -> None:
+        self.batch, self.wanted, self.say = batch, wanted, say
+
+    async def patiently(self, call: Callable[[], Awaitable[T]], doing: str) -> T:
+        """Repeat a call until it is answered."""
+        return await patiently(call, doing, self.say, self.wanted.give_up_after)
+
+
+def _taken(sight: Sight, same_task: bool) -> str:
+    labels = sight.labels
+    if same_task:
+        return (
+            f"job_id: the job {sight.name.job_id!r} exists ({sight.state}): this task created it before it was cleared, "
+            "and an id cannot be used again for 60 days. Choose another job_id, or leave it out: a computed one is new "
+            "after every clear."
+        )
+    whose = ", ".join(f"{key[8:]} {labels[key]}" for key in labels if key.startswith("airflow-"))
+    return (
+        f"job_id: the job {sight.name.job_id!r} exists ({sight.state}) and is not this task's: it belongs to "
+        f"{whose or 'somebody who is not Airflow'}. Nothing was submitted. Choose another job_id, or leave it out."
+    )
+
+
+def _never() -> Any:
+    raise ApiRefused(f"{MAX_GENERATIONS} jobs of this task have failed under one id: clear the task.", code="ABORTED")
