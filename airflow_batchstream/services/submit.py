@@ -2,8 +2,8 @@
 
 No state is stored: the job's id is computed from the attempt, so whoever comes after a crash asks Batch for the same
 id. Generation n of the id is tried; a job found under it is adopted if it is ours and alive or succeeded, waited for if
-it is being cancelled, and passed over (generation n + 1) if it failed or was cancelled. A job id that the user chose has
-one generation only.
+it is being cancelled, and passed over (generation n + 1) if it failed or was cancelled. A job id that the user chose
+has one generation only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from airflow_batchstream.core.errors import ApiRefused, JobExists
 from airflow_batchstream.core.jobs import identity
 from airflow_batchstream.core.jobs.model import JobName, Owner, Sight, Spec, State
-from airflow_batchstream.services.patience import Say, patiently
+from airflow_batchstream.services.calls import Say, patiently
 
 T = TypeVar("T")
 
@@ -199,8 +199,8 @@ def _taken(sight: Sight, same_task: bool) -> str:
     labels = sight.labels
     if same_task:
         return (
-            f"job_id: the job {sight.name.job_id!r} exists ({sight.state}): this task created it before it was cleared, "
-            "and an id cannot be used again for 60 days. Choose another job_id, or leave it out: a computed one is new "
+            f"job_id: the job {sight.name.job_id!r} exists ({sight.state}): this task created it before it was "
+            "cleared, and an id cannot be used again for 60 days. Choose another job_id, or leave it out: a computed one is new "
             "after every clear."
         )
     whose = ", ".join(f"{key[8:]} {labels[key]}" for key in labels if key.startswith("airflow-"))
