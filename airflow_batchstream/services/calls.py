@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from airflow_batchstream.core.errors import ApiRefused
 from airflow_batchstream.core.jobs.model import Trouble
+from airflow_batchstream.core.jobs.patience import backoff, worth_saying
 
 T = TypeVar("T")
 
@@ -33,12 +34,12 @@ async def patiently(call: Callable[[], Awaitable[T]], doing: str, say: Say, give
             return await call()
         except CallFailed as e:
             trouble = e.trouble
-        pause = trouble.retry_after or random.uniform(0.2, min(30.0, 2.0**tries))
+        tries += 1
+        pause = backoff(tries, random.random(), retry_after=trouble.retry_after)
         if not trouble.transient or loop.time() + pause > give_up:
             raise refused(trouble, doing)
-        if tries == 0:
+        if worth_saying(tries):
             say(logging.WARNING, f"Could not {doing} ({trouble.code}: {trouble.message}): trying again.")
-        tries += 1
         await asyncio.sleep(pause)
 
 

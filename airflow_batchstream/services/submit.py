@@ -200,8 +200,8 @@ def _taken(sight: Sight, same_task: bool) -> str:
     if same_task:
         return (
             f"job_id: the job {sight.name.job_id!r} exists ({sight.state}): this task created it before it was "
-            "cleared, and an id cannot be used again for 60 days. Choose another job_id, or leave it out: a computed one is new "
-            "after every clear."
+            "cleared, and an id cannot be used again for 60 days. Choose another job_id, or leave it out: a computed "
+            "one is new after every clear."
         )
     whose = ", ".join(f"{key[8:]} {labels[key]}" for key in labels if key.startswith("airflow-"))
     return (
