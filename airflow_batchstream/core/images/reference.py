@@ -165,9 +165,7 @@ def read_digest(text: str) -> str:
 
 def _show(text: str) -> str:
     """The text in quotes, control characters escaped, and cut: it may be a whole file by mistake."""
-    return (
-        repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...").encode("ascii", "replace").decode()
-    )
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
 def _refuse_slips(text: str) -> None:
