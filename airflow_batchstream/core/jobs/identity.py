@@ -1,0 +1,99 @@
+"""A job's id is computed, not remembered: retries, crashes and restarts compute the same one, and find their job.
+
+All that tells one attempt of a task from another goes into a hash; the id carries a readable slug before it and the
+*generation* after it, which is counted up where a job of that id is dead. A clear changes ``max_tries``, or the run's start,
+and so gets a job of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+
+from airflow_batchstream.core.jobs.model import Owner, Spec
+
+LONGEST_ID = 63
+LONGEST_LABEL = 63
+
+ID_LABEL = "batchstream-id"
+TASK_LABEL = "batchstream-task"
+SPEC_LABEL = "batchstream-spec"
+
+_SCHEME = "airflow-batchstream/1"
+"""Part of every hash: another way of computing ids has to find no job of this one."""
+
+_REQUESTS = uuid.UUID("5a3c1f0e-7f0b-4b57-9c5a-7a0b3f1d8e42")
+
+
+def labels(owner: Owner) -> dict[str, str]:
+    """The labels that say whose a job is, the ones that decide over adoption first.
+
+    :return: ``batchstream-id`` and ``batchstream-task`` (hashes), then ``airflow-...`` for people, in the characters that a
+        label may have. A value that had to be cut ends in a hash of the whole.
+    """
+    return {
+        ID_LABEL: _identity(owner),
+        TASK_LABEL: _digest([owner.dag_id, owner.run_id, owner.task_id, owner.map_index, owner.run_started]),
+        "airflow-dag-id": label_value(owner.dag_id),
+        "airflow-task-id": label_value(owner.task_id),
+        "airflow-run-id": label_value(owner.run_id),
+        "airflow-map-index": str(owner.map_index),
+        "airflow-try-number": str(owner.try_number),
+    }
+
+
+def label_value(text: str) -> str:
+    """A text as a label's value: ``[a-z0-9_-]``, 63 characters at most."""
+    clean = re.sub(r"[^a-z0-9_-]", "_", text.lower())
+    return clean if len(clean) <= LONGEST_LABEL else f"{clean[: LONGEST_LABEL - 9]}-{_digest(text)[:8]}"
+
+
+def spec_label(spec: Spec) -> str:
+    """The value of ``batchstream-spec``: a hash of the canonical spec, before labels of ours are in it."""
+    return _digest(spec)
+
+
+def job_id(owner: Owner, generation: int) -> str:
+    """The id of the owner's job.
+
+    :param generation: 1, and one more for each dead job found under the id before.
+    :return: ``<dag>-<task>-<hash>-<generation>``, at most 63 characters, as Batch wants it.
+    """
+    tail = f"-{_identity(owner)[:16]}-{generation}"
+    mapped = f"-{owner.map_index}" if owner.map_index >= 0 else ""
+    return _slug(owner, LONGEST_ID - len(tail) - len(mapped)) + mapped + tail
+
+
+def request_id(job_id: str, salt: str) -> str:
+    """The ``request_id`` of a call: the same for a client's repeat, so that Batch takes both for one.
+
+    :param salt: what tells one attempt from the next: the task instance's id, which is new in each try.
+    """
+    return str(uuid.uuid5(_REQUESTS, json.dumps([job_id, salt])))
+
+
+def _identity(owner: Owner) -> str:
+    return _digest([owner.dag_id, owner.run_id, owner.task_id, owner.map_index, owner.max_tries, owner.run_started])
+
+
+def _digest(value: object) -> str:
+    """32 characters; JSON keeps apart what joining with a separator would mix up."""
+    text = json.dumps([_SCHEME, value], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _slug(owner: Owner, room: int) -> str:
+    """Dag and task, readable; where they are too long each keeps its beginning."""
+    dag, task = _clean(owner.dag_id) or "dag", _clean(owner.task_id) or "task"
+    if not dag[0].isalpha():
+        dag = f"d{dag}"
+    half = (room - 1) // 2
+    dag_room = max(half, room - 1 - len(task))
+    dag = dag[:dag_room].rstrip("-")
+    return f"{dag}-{task[: room - 1 - len(dag)]}".rstrip("-")
+
+
+def _clean(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

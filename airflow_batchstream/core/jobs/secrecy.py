@@ -1,0 +1,118 @@
+"""What of a job may be shown, and what Airflow's masker must know.
+
+Environment values are replaced wherever a job is shown: they are where people keep passwords, whatever the key is called.
+Only values that are secrets for sure go to the masker, since it blanks a value in every line a container prints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_batchstream.core.jobs.model import Spec
+
+HIDDEN = "***"
+
+SECRET_FIELDS = frozenset({"variables", "secretVariables", "encryptedVariables", "environments", "password"})
+"""Fields whose values are never shown."""
+
+# "token" only as a word of its own and in the singular: MAX_TOKENS and TOKENIZERS_PARALLELISM are no secrets.
+_WORD = r"pass|passphrase|pwd|token|api_?key|access_?key|private_?key|credentials?|auth|dsn"
+_SECRET_KEY = re.compile(rf"(?:^|_)(?:{_WORD})(?:$|_)|password|passwd|secret|apikey", re.IGNORECASE)
+_URL = re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)(?P<secret>[^\s@'\"]+)(?=@)", re.IGNORECASE)
+_PAIR = re.compile(r"(?P<keep>(?P<key>[A-Za-z][\w-]*)=[\"']?)(?P<secret>[^\s\"']+)")
+_BEARER = re.compile(r"(?P<keep>\b(?:bearer|basic)\s+)(?P<secret>[A-Za-z0-9+/=._~-]{8,})", re.IGNORECASE)
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*")
+_OPTION_PAIR = re.compile(r"(?P<keep>--?(?P<key>[A-Za-z][\w-]*)\s+[\"']?)(?P<secret>[^\s\"'-][^\s\"']*)")
+
+
+def looks_secret(key: str) -> bool:
+    """Whether a value under this key is a secret: ``DB_PASS``, ``apiToken``, ``--client-secret``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_")
+    return bool(_SECRET_KEY.search(words))
+
+
+def masked_text(text: str) -> str:
+    """A command or script without what is plainly a secret: passwords in URLs, ``--password=x``, ``TOKEN=x``, bearers."""
+    for hit in sorted(set(_found(text)), key=lambda span: -span[0]):
+        text = text[: hit[0]] + HIDDEN + text[hit[1] :]
+    return text
+
+
+def _found(text: str) -> Iterator[tuple[int, int]]:
+    """Spans of secrets; of overlapping ones only the first."""
+    hits = [m.span("secret") for m in _URL.finditer(text)]
+    hits += [m.span("secret") for m in _BEARER.finditer(text)]
+    hits += [m.span("secret") for p in (_PAIR, _OPTION_PAIR) for m in p.finditer(text) if looks_secret(m["key"])]
+    end = 0
+    for start, stop in sorted(hits):
+        if start >= end:
+            yield start, stop
+            end = stop
+
+
+def masked(spec: Spec) -> Spec:
+    """A copy that is safe to show."""
+    return {key: _masked(key, value) for key, value in spec.items()}
+
+
+def _masked(key: str, value: Any) -> Any:
+    if key in SECRET_FIELDS:
+        return {name: HIDDEN for name in value} if isinstance(value, dict) else HIDDEN
+    if isinstance(value, dict):
+        return {name: _masked(name, inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return _masked_list(key, value)
+    if isinstance(value, str):
+        return masked_text(value)
+    return value
+
+
+def _masked_list(key: str, values: list[Any]) -> list[Any]:
+    """Of a list of arguments the one after ``--password`` is a secret too."""
+    shown = [_masked(key, value) for value in values]
+    for index, value in enumerate(values[:-1]):
+        if (
+            isinstance(value, str)
+            and _OPTION.fullmatch(value)
+            and looks_secret(value)
+            and isinstance(shown[index + 1], str)
+        ):
+            shown[index + 1] = HIDDEN
+    return shown
+
+
+def secrets(spec: Spec) -> list[str]:
+    """Values for Airflow's masker, each once: the longest first, so that none is cut by a part of it."""
+    found = {value for value in _secrets("", spec) if len(value) >= 5 and HIDDEN not in value and not _ordinary(value)}
+    return sorted(found, key=lambda value: (-len(value), value))
+
+
+def _ordinary(value: str) -> bool:
+    """Numbers and ``false`` stand in every log: to blank them there would hide more than it protects."""
+    return bool(re.fullmatch(r"false|[\d.,:-]{1,9}", value, re.IGNORECASE))
+
+
+def _secrets(key: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        everything = key in ("secretVariables", "encryptedVariables")
+        for name, inner in value.items():
+            if isinstance(inner, str) and name != "keyName" and (everything or looks_secret(name)):
+                yield inner
+            else:
+                yield from _secrets(name, inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            before = value[index - 1] if index else ""
+            if (
+                isinstance(inner, str)
+                and isinstance(before, str)
+                and _OPTION.fullmatch(before)
+                and looks_secret(before)
+            ):
+                yield inner
+            else:
+                yield from _secrets(key, inner)
+    elif isinstance(value, str):
+        yield from (value[start:stop] for start, stop in _found(value))
