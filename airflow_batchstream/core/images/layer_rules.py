@@ -1,0 +1,184 @@
+"""The rules about layers: none empty, no two alike, formats that Google's page knows. Part of :mod:`.rules`.
+
+Empty layers are found without reading them: an empty layer is a tar of nothing but zero bytes, so its diff id, which
+the config tells and every runtime checks, is one of a few thousand known digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import cache
+
+from airflow_batchstream.core.findings import Finding, Verdict
+from airflow_batchstream.core.images import steps
+from airflow_batchstream.core.images.manifest import Image, Layer
+
+PLAIN_JOB = "or run it as a plain job with enable_image_streaming=False"
+"""The end of most remedies."""
+LONGEST_EMPTY = 4 * 1024 * 1024
+"""Bytes of zeros up to which an empty tar is recognised; tools write 1,024 or 10,240."""
+SMALL_BLOB = 8 * 1024
+"""No larger blob holds an empty tar of that length: deflate shrinks by 1,032 at most."""
+EMPTY_BLOBS = frozenset(
+    {
+        "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4",  # Docker's, 32 bytes of gzip
+        "sha256:4f4fb700ef54461cfa02571ae0db9a0dc1e0cdb5577484a6d75e68dc38e8acc1",  # BuildKit's
+    }
+)
+"""Compressed empty layers known by their own digest, for images whose config does not tell the diff ids."""
+
+
+@cache
+def empty_diff_ids(longest: int = LONGEST_EMPTY) -> frozenset[str]:
+    """The diff ids of all empty layers up to a length: of every whole number of 512-byte blocks of zeros."""
+    hashed = hashlib.sha256()
+    found = {hashed.hexdigest()}
+    block = bytes(512)
+    for _ in range(longest // 512):
+        hashed.update(block)
+        found.add(hashed.copy().hexdigest())
+    return frozenset(f"sha256:{value}" for value in found)
+
+
+def _layers_agree(image: Image) -> list[Finding]:
+    if image.config is None or len(image.config.diff_ids) == len(image.layers):
+        return []
+    count = len(image.config.diff_ids)
+    says = f"The manifest has {len(image.layers)} layers, the config {count} diff ids: no runtime unpacks this image."
+    return [Finding("image-layers-agree", Verdict.BROKEN, "image.layers", count, says, "Build and push it again.")]
+
+
+def _no_empty_layers(image: Image) -> list[Finding]:
+    rule = "image-no-empty-layers"
+    empty = [layer for layer in image.layers if _is_empty(layer)]
+    untold = [layer for layer in image.layers if _may_be_empty(layer)]
+    findings = [
+        Finding(
+            rule,
+            Verdict.BROKEN,
+            f"image.layers[{layer.index}]",
+            layer.blob.digest,
+            f"{_described(layer)} is empty; an image with an empty layer is not streamed.",
+            "Drop or merge the build step that makes it (WORKDIR on an existing path does, and RUN true), "
+            f"build again, {PLAIN_JOB}.",
+        )
+        for layer in empty
+    ]
+    if untold:
+        says = f"{_several(untold)} may be empty: the config does not tell what they are uncompressed."
+        remedy = "Reading these small layers would tell."
+        findings.append(Finding(rule, Verdict.UNKNOWN, "image.layers", len(untold), says, remedy))
+    return findings or [_holds(rule, image, f"None of {_count(image)} is empty.")]
+
+
+def _no_duplicate_layers(image: Image) -> list[Finding]:
+    rule = "image-no-duplicate-layers"
+    by_digest: dict[str, list[Layer]] = defaultdict(list)
+    by_diff_id: dict[str, list[Layer]] = defaultdict(list)
+    for layer in image.layers:
+        by_digest[layer.blob.digest].append(layer)
+        if layer.diff_id:
+            by_diff_id[layer.diff_id].append(layer)
+    same_bytes = [(group, "are one blob") for group in by_digest.values() if len(group) > 1]
+    same_content = [
+        (group, "have the same content, compressed differently (one diff id)")
+        for group in by_diff_id.values()
+        if len({layer.blob.digest for layer in group}) > 1
+    ]
+    findings = [
+        Finding(
+            rule,
+            Verdict.BROKEN,
+            f"image.layers[{group[-1].index}]",
+            group[-1].blob.digest,
+            f"{_several(group)} {how}; an image with duplicate layers is not streamed.",
+            f"Drop the build step that repeats what another one did, build again, {PLAIN_JOB}.",
+        )
+        for group, how in same_bytes + same_content
+    ]
+    return findings or [_holds(rule, image, f"No two of {_count(image)} are the same.")]
+
+
+def _plain_formats(image: Image) -> list[Finding]:
+    """Google's page is silent about these: neither a promise nor a refusal is made of that."""
+    rule = "image-layer-formats"
+    odd: dict[str, list[Layer]] = defaultdict(list)
+    for layer in image.layers:
+        if kind := _oddity(layer):
+            odd[kind].append(layer)
+    remedy = f"A run would tell, by the time to its first line. Build with gzip layers, {PLAIN_JOB}."
+    findings = [
+        Finding(
+            rule,
+            Verdict.UNKNOWN,
+            f"image.layers[{group[0].index}]",
+            kind,
+            f"{_several(group)}: {kind}. Google does not say whether such layers are streamed.",
+            remedy,
+        )
+        for kind, group in odd.items()
+    ]
+    return findings or [_holds(rule, image, f"{_count(image)} in the usual formats.")]
+
+
+def _oddity(layer: Layer) -> str:
+    if layer.foreign:
+        return "foreign, kept outside this registry"
+    if layer.encrypted:
+        return "encrypted"
+    if layer.seekable:
+        return layer.seekable
+    if layer.compression == "zstd":
+        return "compressed with zstd"
+    return "" if layer.compression else f"of the unknown type {layer.blob.media_type[:80] or '(none)'}"
+
+
+def _is_empty(layer: Layer) -> bool:
+    if layer.blob.digest in EMPTY_BLOBS:
+        return True
+    # The digest of an uncompressed layer is its diff id.
+    return not empty_diff_ids().isdisjoint({layer.diff_id, layer.blob.digest})
+
+
+def _may_be_empty(layer: Layer) -> bool:
+    told = (layer.diff_id or "").startswith("sha256:")
+    return not told and not _is_empty(layer) and (layer.blob.size or 0) <= SMALL_BLOB
+
+
+def _described(layer: Layer) -> str:
+    """``layers[3] (sha256:5f70bf18a086, 32 bytes, made by WORKDIR /app)``."""
+    size = f"{layer.blob.size:,} bytes" if layer.blob.size is not None else "size not told"
+    step = steps.shown(layer.created_by)
+    made = f", made by `{step}`" if step else ""
+    return f"layers[{layer.index}] ({_short(layer.blob.digest)}, {size}{made})"
+
+
+def _several(layers: Iterable[Layer], most: int = 4) -> str:
+    """The layers described, the first few of them."""
+    said = [_described(layer) for layer in layers]
+    more = f" and {len(said) - most} more" if len(said) > most else ""
+    return ", ".join(said[:most]) + more
+
+
+def _count(image: Image) -> str:
+    return "1 layer" if len(image.layers) == 1 else f"{len(image.layers)} layers"
+
+
+def _holds(rule: str, image: Image, says: str) -> Finding:
+    return Finding(rule, Verdict.HOLDS, "image.layers", len(image.layers), says)
+
+
+def _short(digest: str) -> str:
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}:{value[:12]}"
+
+
+LAYER_RULES: tuple[Callable[[Image], list[Finding]], ...] = (
+    _layers_agree,
+    _no_empty_layers,
+    _no_duplicate_layers,
+    _plain_formats,
+)
+"""For images of schema 2; what is no image, or of schema 1, is refused as a whole."""
