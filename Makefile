@@ -7,6 +7,10 @@ export PYTHON
 # Words for pytest: make test ARGS="tests/core -k watch"
 ARGS ?=
 BIN := .venv/bin
+# What differs between two Airflows: the rest never imports it.
+FLOOR := $(wildcard tests/airflow tests/operators tests/test_imports.py tests/test_package.py)
+# Two processes; the tests that share one Airflow stay together in one of them.
+PYTEST := python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help demo test test-floor check format setup setup-dev setup-floor clean
 
@@ -18,10 +22,10 @@ demo: setup ## the local Batch, a small image, and example 1 in a real Airflow, 
 	@$(BIN)/python scripts/demo.py
 
 test: setup-dev ## all tests with Airflow 3.3 (ARGS="..." goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/$(PYTEST) $(ARGS)
 
 test-floor: setup-floor ## the tests that touch Airflow, with the oldest supported one (3.1.7)
-	.venv-3.1/bin/python -m pytest -m "airflow" $(ARGS)
+	.venv-3.1/bin/$(PYTEST) $(FLOOR) $(ARGS)
 
 check: setup-dev ## ruff, mypy, the layers of the house, the size of modules
 	$(BIN)/ruff check .
