@@ -1,8 +1,8 @@
 """Write ``airflow_batchstream/core/jobs/batch_v1.json``: what a Batch ``Job`` may hold, as data.
 
-Names, types, enums and output-only marks come from the discovery document inside the installed ``googleapiclient``; which
-fields exclude each other is told only by the protos of the installed ``google-cloud-batch``. Google's prose is left out.
-Run it after an upgrade of either package; a test compares its answer with the file::
+Names, types, enums and output-only marks come from the discovery document inside the installed ``googleapiclient``;
+which fields exclude each other is told only by the protos of the installed ``google-cloud-batch``. Google's prose is
+left out. Run it after an upgrade of either package; a test compares its answer with the file::
 
     python scripts/batch_schema.py            # write the file
     python scripts/batch_schema.py --check    # exit code 1 if the file is behind the packages

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.schema import conform, short
-from airflow_batchstream.core.jobs.secrecy import HIDDEN, SECRET_FIELDS
+from airflow_batchstream.core.jobs.secrecy import MASK, SECRET_FIELDS
 
 MOST = 50
 """Lines; a job of thousands of task environments may come back changed in each."""
@@ -16,7 +16,7 @@ MOST = 50
 def changes(sent: Spec, got: Spec) -> list[str]:
     """What differs between the job that was sent and the one that Batch holds, one line each, in the job's order.
 
-    What means the same to Batch is no change: ``parallelism: "0"``, ``false`` for a field that is unset, ``"60s"`` and ``"60.0s"``.
+    What means the same to Batch is no change: ``false`` for a field that is unset, ``"60s"`` and ``"60.0s"``.
     """
     before, after = (dict(_leaves("", conform(spec)[0], False)) for spec in (sent, got))
     lines = []
@@ -25,8 +25,8 @@ def changes(sent: Spec, got: Spec) -> list[str]:
         hidden = hidden or after.get(path, (None, False))[1]
         if old == new:
             continue
-        was = "not set" if path not in before else HIDDEN if hidden else short(old)
-        now = "removed" if path not in after else HIDDEN if hidden else short(new)
+        was = "not set" if path not in before else MASK if hidden else short(old)
+        now = "removed" if path not in after else MASK if hidden else short(new)
         lines.append(f"{path}: {was} -> {now}")
     return lines if len(lines) <= MOST else [*lines[:MOST], f"... and {len(lines) - MOST} more"]
 

@@ -1,8 +1,8 @@
 """A job's id is computed, not remembered: retries, crashes and restarts compute the same one, and find their job.
 
 All that tells one attempt of a task from another goes into a hash; the id carries a readable slug before it and the
-*generation* after it, which is counted up where a job of that id is dead. A clear changes ``max_tries``, or the run's start,
-and so gets a job of its own.
+*generation* after it, which is counted up where a job of that id is dead. A clear changes ``max_tries``, or the run's
+start, and so gets a job of its own.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _REQUESTS = uuid.UUID("5a3c1f0e-7f0b-4b57-9c5a-7a0b3f1d8e42")
 def labels(owner: Owner) -> dict[str, str]:
     """The labels that say whose a job is, the ones that decide over adoption first.
 
-    :return: ``batchstream-id`` and ``batchstream-task`` (hashes), then ``airflow-...`` for people, in the characters that a
-        label may have. A value that had to be cut ends in a hash of the whole.
+    :return: ``batchstream-id`` and ``batchstream-task`` (hashes), then ``airflow-...`` for people, in the characters
+        that a label may have. A value that had to be cut ends in a hash of the whole.
     """
     return {
         ID_LABEL: _identity(owner),

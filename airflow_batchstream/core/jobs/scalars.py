@@ -27,7 +27,7 @@ _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 _TYPES = {bool: "true or false", type(None): "null", dict: "a mapping", list: "a list", tuple: "a list", str: "a text"}
 
 
-class Complaint(ValueError):
+class Complaint(ValueError):  # noqa: N818 - caught by the walk, never an error that a user sees
     """A value that cannot be taken.
 
     :param rule: which rule it breaks, as in a finding.
@@ -109,10 +109,8 @@ def _enum(field: Field, value: Any) -> str:
         return value.name
     if isinstance(value, bool):
         number = None
-    elif isinstance(value, int | float | Decimal):
-        number = int(value) if value == value // 1 else None
     else:
-        number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,4}", value) else None
+        number = _whole(value)
     if number is not None and 0 <= number < len(field.names):
         return field.names[number]
     name = re.sub(r"[\s-]+", "_", value).upper() if isinstance(value, str) else ""
@@ -148,13 +146,16 @@ def _whole(value: Any) -> int | None:
         return int(value)
     if isinstance(value, float | Decimal):
         # Native rendering of Jinja turns '1e3' and '3.0' into floats.
-        return int(value) if value == value and abs(value) < 2**64 and value == int(value) else None
+        return _exact(Decimal(value))
     if isinstance(value, str) and re.fullmatch(r"[+-]?(0|[1-9]\d{0,18})", value):
         return int(value)
     if isinstance(value, str) and re.fullmatch(r"[+-]?(0|[1-9]\d{0,18})(\.\d+)?(e[+-]?\d{1,2})?", value, re.IGNORECASE):
-        exact = Decimal(value)
-        return int(exact) if exact == exact.to_integral_value() else None
+        return _exact(Decimal(value))
     return None
+
+
+def _exact(value: Decimal) -> int | None:
+    return int(value) if value.is_finite() and abs(value) < 2**64 and value == value.to_integral_value() else None
 
 
 def _number_meant(field: Field, value: Any) -> str:

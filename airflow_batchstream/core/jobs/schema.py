@@ -1,10 +1,11 @@
 """Jobs as people write them -> canonical camelCase JSON, or findings that say what was meant.
 
-First station of a job: text -> :mod:`text` -> **schema** -> :mod:`spec` -> :mod:`rules`. It walks a value along Google's own
+First station of a job: :mod:`job_text` -> **schema** -> :mod:`spec` -> :mod:`rules`. It walks a value along Google's own
 table (:mod:`batch_v1`) and knows nothing of what makes sense in Batch, only of form.
 
 Canonical is what the REST API writes: names of enums, int64 as text, durations as ``"3600s"``. What proto3 does not
-transmit (``0``, ``""``, ``[]``) is dropped, so that a dict of ``Job.to_dict`` and the JSON file it was read from are the same spec.
+transmit (``0``, ``""``, ``[]``) is dropped, so that what ``Job.to_dict`` prints and the JSON file that the job was read
+from are the same spec.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import Any
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.jobs import durations, protos, scalars
 from airflow_batchstream.core.jobs.batch_v1 import Field, camel, nearest, places, table
+from airflow_batchstream.core.jobs.job_text import parse_text
 from airflow_batchstream.core.jobs.model import Spec
-from airflow_batchstream.core.jobs.secrecy import HIDDEN, SECRET_FIELDS, masked_text
-from airflow_batchstream.core.jobs.text import parse_text
+from airflow_batchstream.core.jobs.secrecy import MASK, SECRET_FIELDS, masked_text
 
 __all__ = ["conform", "conform_field", "duration", "parse_text", "templated"]
 
@@ -36,8 +37,8 @@ def conform(value: Any, *, path: str = "job", templated_ok: bool = False) -> tup
 
     :param value: a mapping in camelCase, snake_case or both; a ``batch_v1.Job``, also as a part of the mapping.
     :param path: what the value is called in findings.
-    :param templated_ok: leave texts with Jinja marks, and objects such as an XComArg, as they are: they get their values
-        later. All the rest is checked.
+    :param templated_ok: leave texts with Jinja marks, and objects such as an XComArg, as they are: they get their
+        values later. All the rest is checked.
     :return: what could be taken, without fields that only Batch writes and without unset ones; and what could not. The
         spec is whole only if there are no findings.
     """
@@ -75,7 +76,7 @@ class _Walk:
         self.findings: list[Finding] = []
 
     def refuse(self, rule: str, path: str, value: object, says: str, remedy: str, *, hidden: bool = False) -> object:
-        shown = HIDDEN if hidden else short(value)
+        shown = MASK if hidden else short(value)
         self.findings.append(
             Finding(f"job-{rule}", Verdict.BROKEN, path, shown, f"{shown} {says}".rstrip(".") + ".", remedy)
         )

@@ -1,7 +1,7 @@
 """What of a job may be shown, and what Airflow's masker must know.
 
-Environment values are replaced wherever a job is shown: they are where people keep passwords, whatever the key is called.
-Only values that are secrets for sure go to the masker, since it blanks a value in every line a container prints.
+Environment values are replaced wherever a job is shown: they are where people keep passwords, whatever the key is
+called. Only values that are secrets for sure go to the masker, since it blanks a value in every line a container prints.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_batchstream.core.jobs.batch_v1 import camel
 from airflow_batchstream.core.jobs.model import Spec
 
-HIDDEN = "***"
+MASK = "***"
 
 SECRET_FIELDS = frozenset({"variables", "secretVariables", "encryptedVariables", "environments", "password"})
 """Fields whose values are never shown."""
@@ -34,9 +35,9 @@ def looks_secret(key: str) -> bool:
 
 
 def masked_text(text: str) -> str:
-    """A command or script without what is plainly a secret: passwords in URLs, ``--password=x``, ``TOKEN=x``, bearers."""
+    """A text without what is plainly a secret: passwords in URLs, ``--password=x``, ``TOKEN=x``, bearers."""
     for hit in sorted(set(_found(text)), key=lambda span: -span[0]):
-        text = text[: hit[0]] + HIDDEN + text[hit[1] :]
+        text = text[: hit[0]] + MASK + text[hit[1] :]
     return text
 
 
@@ -53,13 +54,13 @@ def _found(text: str) -> Iterator[tuple[int, int]]:
 
 
 def masked(spec: Spec) -> Spec:
-    """A copy that is safe to show."""
+    """A copy that is safe to show. The job may still be as its author wrote it, in snake_case too."""
     return {key: _masked(key, value) for key, value in spec.items()}
 
 
-def _masked(key: str, value: Any) -> Any:
-    if key in SECRET_FIELDS:
-        return {name: HIDDEN for name in value} if isinstance(value, dict) else HIDDEN
+def _masked(key: Any, value: Any) -> Any:
+    if isinstance(key, str) and camel(key) in SECRET_FIELDS:
+        return dict.fromkeys(value, MASK) if isinstance(value, dict) else MASK
     if isinstance(value, dict):
         return {name: _masked(name, inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -79,13 +80,13 @@ def _masked_list(key: str, values: list[Any]) -> list[Any]:
             and looks_secret(value)
             and isinstance(shown[index + 1], str)
         ):
-            shown[index + 1] = HIDDEN
+            shown[index + 1] = MASK
     return shown
 
 
 def secrets(spec: Spec) -> list[str]:
     """Values for Airflow's masker, each once: the longest first, so that none is cut by a part of it."""
-    found = {value for value in _secrets("", spec) if len(value) >= 5 and HIDDEN not in value and not _ordinary(value)}
+    found = {value for value in _secrets("", spec) if len(value) >= 5 and MASK not in value and not _ordinary(value)}
     return sorted(found, key=lambda value: (-len(value), value))
 
 
@@ -96,9 +97,9 @@ def _ordinary(value: str) -> bool:
 
 def _secrets(key: str, value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        everything = key in ("secretVariables", "encryptedVariables")
+        everything = camel(key) in ("secretVariables", "encryptedVariables")
         for name, inner in value.items():
-            if isinstance(inner, str) and name != "keyName" and (everything or looks_secret(name)):
+            if isinstance(inner, str) and camel(name) != "keyName" and (everything or looks_secret(name)):
                 yield inner
             else:
                 yield from _secrets(name, inner)

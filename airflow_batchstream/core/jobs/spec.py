@@ -1,7 +1,7 @@
 """The job that will be sent: the short form merged into the job, and what a job needs filled in.
 
-Second station of a job: :mod:`schema` -> **spec** -> :mod:`rules`. A spec is a dict of canonical JSON; nothing here changes
-the one it was given.
+Second station of a job: :mod:`schema` -> **spec** -> :mod:`rules`. A spec is a dict of canonical JSON; nothing here
+changes the one it was given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.jobs.changes import changes
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.schema import conform, conform_field, templated
-from airflow_batchstream.core.jobs.secrecy import HIDDEN, masked, secrets
+from airflow_batchstream.core.jobs.secrecy import MASK, masked, secrets
 
 __all__ = [
     "MOST_LABELS",
@@ -131,9 +131,9 @@ def _merged(spec: Spec, given: dict[str, Any], path: str, findings: list[Finding
     """Put each argument where it belongs. Parts of the job that are still templates are left alone."""
     if labels := given.get("labels"):
         spec["labels"] = _over(spec.get("labels"), labels)
-    if email := given.get("service_account"):
-        if (account := _part(spec, "allocationPolicy", "serviceAccount")) is not None:
-            account["email"] = email
+    account = _part(spec, "allocationPolicy", "serviceAccount") if "service_account" in given else None
+    if account is not None:
+        account["email"] = given["service_account"]
     if machine := given.get("machine_type"):
         _machine(spec, machine, path, findings)
     group = _first(spec, "taskGroups") if given.keys() - {"labels", "service_account", "machine_type"} else None
@@ -230,7 +230,7 @@ def _environment(task: dict[str, Any], environment: Any, path: str, findings: li
             says = f"is overridden by {where}, which comes later."
             remedy = "Leave one of the two out."
             findings.append(
-                Finding("environment-overridden", Verdict.WARNING, f"environment.{key}", HIDDEN, says, remedy)
+                Finding("environment-overridden", Verdict.WARNING, f"environment.{key}", MASK, says, remedy)
             )
 
 
@@ -265,8 +265,8 @@ def fill(spec: Spec, *, streaming: bool, labels: Mapping[str, str]) -> Spec:
     """A copy with what the job needs, and only what is missing.
 
     :param streaming: True streams each container that does not say otherwise; False streams none, whatever they say.
-    :param labels: put onto the job and onto what it creates, never over a label of the user's; where 64 would be passed,
-        the last ones are left out.
+    :param labels: put onto the job and onto what it creates, never over a label of the user's; where 64 would be
+        passed, the last ones are left out.
     """
     out = copy.deepcopy(spec)
     for _, container in containers(out):
