@@ -8,6 +8,7 @@ so do the rules about layers, which have a module of their own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import locations
@@ -23,7 +24,8 @@ def check(image: Image, *, region: str) -> list[Finding]:
     """
     whole = image.manifest.schema == 2 and not image.manifest.artifact
     rules = IMAGE_RULES + (LAYER_RULES if whole else ())
-    return check_reference(image.reference, region=region) + [finding for rule in rules for finding in rule(image)]
+    found = [printable(finding) for rule in rules for finding in rule(image)]
+    return check_reference(image.reference, region=region) + found
 
 
 def check_reference(reference: Reference, *, region: str) -> list[Finding]:
@@ -32,6 +34,16 @@ def check_reference(reference: Reference, *, region: str) -> list[Finding]:
     :param region: the job's region.
     """
     return [finding for rule in NAME_RULES for finding in rule(reference, region)]
+
+
+def printable(finding: Finding) -> Finding:
+    """The finding without control characters: media types and platforms are the registry's words, and may hold any."""
+    value = _one_line(finding.value) if isinstance(finding.value, str) else finding.value
+    return replace(finding, value=value, says=_one_line(finding.says), remedy=_one_line(finding.remedy))
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _in_artifact_registry(reference: Reference, region: str) -> list[Finding]:

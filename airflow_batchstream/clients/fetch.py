@@ -1,0 +1,277 @@
+"""HTTP with bounds: one GET or HEAD to a server that may be slow, wrong or hostile. Below :mod:`.registry`.
+
+Bounded are the bytes of an answer, the time of a connection, of a pause in an answer and of all together, the hops of
+a redirect and the repetitions after a passing failure. A credential goes to the host it was meant for and to no other,
+and never over plain text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that a repetition may mend."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LONGEST_ERROR = 64 * 1024
+"""Bytes of an error's body that are read; the rest is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is borne of a registry.
+
+    :param connect: seconds to connect, TLS included.
+    :param pause: longest seconds without a byte.
+    :param total: seconds for all requests about one image.
+    :param manifest: bytes of a manifest; the distribution specification asks registries to take 4 MiB.
+    :param config: bytes of a config.
+    :param redirects: hops of one request.
+    :param tries: of one request, the first included.
+    :param backoff: seconds before the second try; doubled for each further one, with jitter.
+    :param longest_wait: seconds that a server's Retry-After is obeyed at most.
+    """
+
+    connect: float = 10.0
+    pause: float = 20.0
+    total: float = 90.0
+    manifest: int = 4 * 1024 * 1024
+    config: int = 8 * 1024 * 1024
+    redirects: int = 5
+    tries: int = 4
+    backoff: float = 0.3
+    longest_wait: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A server's answer, read whole.
+
+    :param url: where it came from, after redirects.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+    @property
+    def host(self) -> str:
+        """Who answered."""
+        return httpx2.URL(self.url).host
+
+
+class FetchError(Exception):
+    """There is no answer, or none that may be used.
+
+    :param passing: whether the same request can succeed later.
+    """
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
+class Fetcher:
+    """The connections to some servers, in one event loop; counts what it asks and reads.
+
+    :param local: ``HOST:PORT`` of a local Batch, the only address that is spoken to without TLS; empty for none.
+    :param transport: how the bytes travel, for tests.
+    """
+
+    def __init__(self, limits: Limits, *, local: str = "", transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self.limits = limits
+        self.requests = 0
+        self.bytes_read = 0
+        self._local = local.lower()
+        timeout = httpx2.Timeout(limits.pause, connect=limits.connect)
+        # A proxy for the world outside is none for a local Batch.
+        self._client = httpx2.AsyncClient(timeout=timeout, transport=transport, trust_env=not local)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        limit: int,
+        accept: str = "*/*",
+        authorization: str = "",
+        tries: int | None = None,
+    ) -> Answer:
+        """The answer to a request, whatever its status, after redirects and repetitions.
+
+        :param limit: bytes of the body of a successful answer; a longer one is refused unread.
+        :param authorization: header for the first host only; never sent without TLS.
+        :param tries: instead of the limits' own.
+        :raises FetchError: no answer, or one that breaks a bound.
+        """
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}  # nothing to unpack, so nothing that explodes
+        most = tries or self.limits.tries
+        for attempt in range(1, most + 1):
+            try:
+                answer = await self._follow(method, url, headers, authorization, limit)
+            except FetchError as failure:
+                if not failure.passing or attempt == most:
+                    raise
+                asked = 0.0
+            else:
+                if answer.status not in PASSING or attempt == most:
+                    return answer
+                asked = _retry_after(answer.headers)
+            await asyncio.sleep(self._pause(attempt, asked))
+        raise AssertionError("unreachable")
+
+    async def _follow(self, method: str, url: str, headers: dict[str, str], authorization: str, limit: int) -> Answer:
+        here = _url(url)
+        secret = authorization if here.scheme == "https" else ""
+        for _ in range(self.limits.redirects + 1):
+            sent = headers | {"Authorization": secret} if secret else headers
+            answer = await self._once(method, here, sent, limit)
+            if answer.status not in _REDIRECTS:
+                return answer
+            target = _url(answer.headers.get("location", ""), here)
+            await self._refuse_unsafe(here, target)
+            if _origin(target) != _origin(here):
+                secret = ""  # for good: a foreign host that redirects back has chosen the path
+            here = target
+        raise FetchError(f"{_shown(url)} redirects more than {self.limits.redirects} times", passing=False)
+
+    async def _once(self, method: str, url: httpx2.URL, headers: dict[str, str], limit: int) -> Answer:
+        self.requests += 1
+        try:
+            async with self._client.stream(method, url, headers=headers, follow_redirects=False) as response:
+                # An error or a redirect is read to be quoted, and no further; a success must be whole.
+                whole = 200 <= response.status_code < 300
+                body = await self._read(response, limit if whole else _LONGEST_ERROR, whole)
+                return Answer(response.status_code, dict(response.headers), body, str(url))
+        except httpx2.TimeoutException:
+            bounds = f"{self.limits.connect:g} s to connect, {self.limits.pause:g} s of silence"
+            words = f"{url.host} did not answer in time ({bounds} are allowed)"
+            raise FetchError(words, passing=True) from None
+        except httpx2.TransportError as error:
+            raise FetchError(_words(url, error), passing=not _certificate(error)) from None
+        except httpx2.HTTPError as error:
+            raise FetchError(f"{url.host} did not answer as HTTP does: {error}", passing=True) from None
+
+    async def _read(self, response: httpx2.Response, limit: int, whole: bool) -> bytes:
+        if whole and response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise FetchError(f"{response.url.host} sent a packed answer, which was not asked for", passing=False)
+        declared = response.headers.get("content-length", "")
+        too_long = FetchError(
+            f"{response.url.host} sent more than the {limit:,} bytes that such a document may have", passing=False
+        )
+        if whole and response.request.method != "HEAD" and declared.isdigit() and int(declared) > limit:
+            raise too_long
+        chunks: list[bytes] = []
+        read = 0
+        async for chunk in response.aiter_raw():
+            read += len(chunk)
+            self.bytes_read += len(chunk)
+            chunks.append(chunk)
+            if read > limit:
+                if whole:
+                    raise too_long
+                break
+        return b"".join(chunks)[:limit]
+
+    async def _refuse_unsafe(self, here: httpx2.URL, target: httpx2.URL) -> None:
+        """Refuse a redirect into the machine or the network that this runs in; a local Batch's own address excepted."""
+        if self._local and target.scheme == "http" and _authority(target) == self._local:
+            return
+        if reason := _unsafe(target) or await _unsafe_addresses(target.host):
+            words = f"{here.host} redirects to {_shown(str(target))}, which is refused: {reason}"
+            raise FetchError(words, passing=False)
+
+    def _pause(self, attempt: int, asked: float) -> float:
+        own = self.limits.backoff * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)
+        return max(own, min(asked, self.limits.longest_wait))
+
+
+def _url(text: str, base: httpx2.URL | None = None) -> httpx2.URL:
+    if base is not None and not text:
+        raise FetchError(f"{base.host} redirects to nowhere", passing=False)
+    try:
+        return base.join(text) if base is not None else httpx2.URL(text)
+    except (httpx2.InvalidURL, ValueError):
+        raise FetchError(f"{_shown(text)} is no address", passing=False) from None
+
+
+def _unsafe(target: httpx2.URL) -> str:
+    """Why an address is not followed, judged by its text; empty if it may be."""
+    host = target.host.lower().rstrip(".")
+    last = host.rpartition(".")[2]
+    if target.scheme != "https":
+        return "it is not https"
+    if target.userinfo:
+        return "it carries a name or a password"
+    if ":" in host or last[:1].isdigit():
+        return "it is a bare IP address"
+    if "." not in host or last in {"localhost", "local", "internal", "localdomain"}:
+        return "it is inside the local network"
+    return ""
+
+
+async def _unsafe_addresses(host: str) -> str:
+    """The same, judged by what the name stands for.
+
+    Private addresses are not refused: with Private Service Connect Google's own names stand for such. Nor is a name
+    that does not resolve here: it may do so at a proxy.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    except OSError:
+        return ""
+    for *_, address in found:
+        ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
+        if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast:
+            return f"its name stands for {ip}"
+    return ""
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host.lower(), url.port or {"https": 443, "http": 80}.get(url.scheme)
+
+
+def _authority(url: httpx2.URL) -> str:
+    return url.netloc.decode("ascii", "replace").lower()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that the server asks to wait; its form as a date is left to our own backoff."""
+    value = headers.get("retry-after", "")
+    return float(value) if value.isdigit() and len(value) < 9 else 0.0
+
+
+def _certificate(error: Exception) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _words(url: httpx2.URL, error: Exception) -> str:
+    if _certificate(error):
+        return (
+            f"{url.host} showed a certificate that is not trusted here ({error}): behind a proxy that opens TLS, set "
+            "SSL_CERT_FILE to its certificate"
+        )
+    kind = "could not be reached" if isinstance(error, httpx2.ConnectError) else "broke off its answer"
+    return f"{url.host} {kind} ({str(error)[:200] or type(error).__name__})"
+
+
+def _shown(url: str) -> str:
+    """An address without its query, which may be signed."""
+    return repr(url.partition("?")[0][:150])

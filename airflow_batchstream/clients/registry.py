@@ -1,0 +1,244 @@
+"""The registry client: the name of an image -> :class:`Image`, by the OCI distribution API. Never a layer.
+
+Manifests and configs are believed only if their bytes have the digest they were asked by. Against Google the host of
+the name is asked over TLS, with a Google access token that only Google's registries ever see; against a local Batch
+host ``H`` is asked as ``http://ADDRESS/v2/H/...``, without any.
+
+Source: the OCI distribution specification 1.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from airflow_batchstream.clients import registry_words
+from airflow_batchstream.clients.fetch import Answer, Fetcher, FetchError, Limits
+from airflow_batchstream.core.errors import ImageRefused
+from airflow_batchstream.core.findings import Finding, Verdict
+from airflow_batchstream.core.images import manifest as reading
+from airflow_batchstream.core.images.manifest import Config, Image, Index, Manifest, ManifestError, Platform
+from airflow_batchstream.core.images.reference import Reference, read_digest
+from airflow_batchstream.core.images.rules import printable
+
+TokenSource = Callable[[], Awaitable[str]]
+"""Gives a Google access token, a fresh one each time it is called."""
+
+DEFAULT_LIMITS = Limits()
+_DEEPEST = 3
+"""Indexes inside indexes; real ones have one level."""
+_LONGEST_TAGS = 256 * 1024
+_MOST_TAGS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A manifest's bytes, whose digest has been checked."""
+
+    media_type: str
+    digest: str
+    body: bytes
+
+
+class Registry:
+    """Images of all registries, through one set of connections, in one event loop.
+
+    :param emulator: ``HOST:PORT`` of a local Batch, or empty or None for the registries themselves.
+    :param token: where to get an access token; None to ask without.
+    :param transport: how the bytes travel, for tests.
+    """
+
+    def __init__(
+        self,
+        emulator: str | None = None,
+        token: TokenSource | None = None,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.limits = limits
+        self._emulator = emulator or ""
+        self._source = None if emulator else token
+        self._token = ""
+        self._fetcher = Fetcher(limits, local=self._emulator, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._fetcher.__aexit__(kind, error, trace)
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests so far, redirects and repetitions included."""
+        return self._fetcher.requests
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of bodies read so far."""
+        return self._fetcher.bytes_read
+
+    async def resolve(self, reference: Reference, platform: Platform = reading.LINUX_AMD64) -> Image:
+        """Find the image of a platform: manifest and config, through an index if there is one.
+
+        :raises ImageRefused: it is not there or may not be read. With findings where the registry did answer and the
+            image does not exist for this platform.
+        """
+        async with self._bounded(reference):
+            try:
+                return await self._resolve(reference, platform)
+            except ManifestError as error:
+                raise ImageRefused(f"{reference}: what {reference.registry} sent cannot be read: {error}") from None
+
+    async def digest(self, reference: Reference) -> str:
+        """What the name stands for just now, by one HEAD request where the registry supports it."""
+        async with self._bounded(reference):
+            answer = await self._ask("HEAD", reference, f"manifests/{reference.target}", "the manifest", limit=0)
+            found = answer.headers.get("docker-content-digest", "")
+            return read_digest(found) if found else (await self._manifest(reference, reference.target)).digest
+
+    async def tags(self, reference: Reference) -> list[str] | None:
+        """The image's tags, as many as one answer holds; None if the registry knows no such image.
+
+        :raises ImageRefused: it does not tell.
+        """
+        url = self._url(reference, f"tags/list?n={_MOST_TAGS}")
+        token = await self._authorization(reference)
+        try:
+            answer = await self._fetcher.fetch("GET", url, limit=_LONGEST_TAGS, authorization=token, tries=1)
+            if answer.status == 404:
+                return None
+            tags = json.loads(answer.body)["tags"] or []  # null for an image without any
+            return [tag for tag in tags if isinstance(tag, str) and tag.isprintable()]
+        except (FetchError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise ImageRefused(f"{reference}: its tags could not be listed: {error}", retryable=True) from None
+
+    async def _resolve(self, reference: Reference, platform: Platform) -> Image:
+        fetched = top = await self._manifest(reference, reference.target)
+        document = reading.read_manifest(top.media_type, top.body)
+        rivals, seen = 1, {top.digest}
+        while isinstance(document, Index):
+            candidates = document.candidates(platform)
+            if not candidates:
+                raise _no_platform(reference, document, platform)
+            chosen = candidates[0].digest
+            if chosen in seen or len(seen) > _DEEPEST:
+                raise ManifestError(f"its indexes point at each other, or are nested more than {_DEEPEST} deep")
+            seen.add(chosen)
+            rivals = max(rivals, len(candidates))
+            fetched = await self._manifest(reference, chosen)
+            document = reading.read_manifest(fetched.media_type, fetched.body)
+        config = await self._config(reference, document)
+        return Image(reference, top.digest, fetched.digest, platform, document, config, rivals)
+
+    async def _manifest(self, reference: Reference, target: str) -> Fetched:
+        what, path = "the manifest", f"manifests/{target}"
+        accept = ", ".join(reading.ACCEPT)
+        answer = await self._ask("GET", reference, path, what, limit=self.limits.manifest, accept=accept)
+        media_type = answer.headers.get("content-type", "")
+        expected = target if ":" in target else answer.headers.get("docker-content-digest", "")
+        return Fetched(media_type, _checked(reference, answer.body, expected, what), answer.body)
+
+    async def _config(self, reference: Reference, manifest: Manifest) -> Config | None:
+        blob = manifest.config
+        if blob is None or manifest.artifact:
+            return None
+        if (blob.size or 0) > self.limits.config:
+            raise ManifestError(f"its config has {blob.size:,} bytes, {self.limits.config:,} are read at most")
+        what = "the config"
+        answer = await self._ask("GET", reference, f"blobs/{blob.digest}", what, limit=self.limits.config)
+        _checked(reference, answer.body, blob.digest, what)
+        return reading.read_config(answer.body)
+
+    async def _ask(
+        self, method: str, reference: Reference, path: str, what: str, *, limit: int, accept: str = "*/*"
+    ) -> Answer:
+        """A successful answer, or the error that says why there is none."""
+        url = self._url(reference, path)
+        token = await self._authorization(reference)
+        try:
+            answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
+            if answer.status == 401 and token:
+                token = await self._authorization(reference, renew=True)
+                answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
+        except FetchError as error:
+            again = " A retry can help." if error.passing else ""
+            raise ImageRefused(f"{reference}: {what} was not read: {error}.{again}", retryable=error.passing) from None
+        if answer.status == 200:
+            return answer
+        if answer.status == 404 and path.startswith("manifests/"):
+            target = path.removeprefix("manifests/")
+            raise await self._not_found(reference, target, answer)
+        raise registry_words.refusal(reference, answer, what, authorized=bool(token))
+
+    async def _not_found(self, reference: Reference, target: str, answer: Answer) -> ImageRefused:
+        """Ask once more, so that the error can tell a missing tag from a missing image."""
+        try:
+            tags = await self.tags(reference)
+        except ImageRefused:
+            return registry_words.refusal(reference, answer, "the manifest", authorized=True)
+        if tags is None:
+            return registry_words.no_image(reference, answer)
+        return registry_words.no_version(reference, target, answer, tags)
+
+    def _url(self, reference: Reference, path: str) -> str:
+        if self._emulator:
+            return f"http://{self._emulator}/v2/{reference.name}/{path}"
+        return f"https://{reference.registry}/v2/{reference.repository}/{path}"
+
+    async def _authorization(self, reference: Reference, *, renew: bool = False) -> str:
+        """The header for a host. A Google token is for Google's registries alone, whatever else a job may name."""
+        if self._source is None or not (reference.is_artifact_registry or reference.is_container_registry):
+            return ""
+        if renew or not self._token:
+            try:
+                self._token = await self._source()
+            except Exception as error:  # whatever the credentials' library raises
+                kind = type(error).__name__
+                raise ImageRefused(
+                    f"{reference}: the Google connection gave no access token for the registry ({kind}: {error})",
+                    retryable=bool(getattr(error, "retryable", False)),
+                ) from error
+        return f"Bearer {self._token}"
+
+    @asynccontextmanager
+    async def _bounded(self, reference: Reference) -> AsyncGenerator[None]:
+        """All requests about one image together take no longer than the limit: a server may drip for ever."""
+        try:
+            async with asyncio.timeout(self.limits.total):
+                yield
+        except TimeoutError:
+            words = f"{reference}: {reference.registry} took more than {self.limits.total:g} s altogether."
+            raise ImageRefused(f"{words} A retry can help.", retryable=True) from None
+
+
+def _checked(reference: Reference, body: bytes, expected: str, what: str) -> str:
+    """The digest of what was read, if it is the expected one; any, where none is expected."""
+    found = reading.digest_of(body, expected)
+    if expected in ("", found):
+        return found
+    if what == "the manifest" and reading.digest_of(reading.signed_part(body), expected) == expected:
+        return expected
+    # Not for ever: a cache on the way may have spoiled it.
+    raise ImageRefused(
+        f"{reference}: {reference.registry} sent other bytes for {what} than its digest {expected} stands for (these "
+        f"have {found}); nothing of it is believed. A retry can help.",
+        retryable=True,
+    )
+
+
+def _no_platform(reference: Reference, index: Index, wanted: Platform) -> ImageRefused:
+    there = ", ".join(sorted({str(platform) for platform in index.platforms}))
+    says = f"The image is not there for {wanted}, which the job's machines are; it has {there or 'no platform at all'}."
+    remedy = f"Build it for {wanted} too (docker buildx build --platform), or choose a machine type that fits."
+    finding = printable(Finding("image-platform", Verdict.BROKEN, "image", there, says, remedy))
+    return ImageRefused(f"{reference}: {finding}", findings=[finding])

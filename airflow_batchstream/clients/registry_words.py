@@ -1,0 +1,93 @@
+"""What a registry's refusal means, in words that say what to do. Part of :mod:`.registry`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+
+from airflow_batchstream.clients.fetch import PASSING, Answer
+from airflow_batchstream.core.errors import ImageRefused
+from airflow_batchstream.core.images.reference import Reference
+
+_MOST_TAGS = 3
+
+
+def refusal(reference: Reference, answer: Answer, what: str, *, authorized: bool) -> ImageRefused:
+    """The error for a status that is no success.
+
+    :param what: was asked for: "the manifest".
+    :param authorized: whether a token was sent.
+    """
+    said = _said(answer)
+    status = answer.status
+    if status in PASSING:
+        slow = "asks for fewer requests" if status == 429 else "has trouble of its own"
+        words = f"{answer.host} {slow} (HTTP {status}) and did not recover in several tries.{said} A retry can help."
+        return ImageRefused(f"{reference}: {words}", retryable=True)
+    if status == 401:
+        why = (
+            "the access token was not accepted: the credentials of the Google connection are expired or revoked"
+            if authorized
+            else "it wants credentials and none were sent"
+        )
+        return ImageRefused(f"{reference}: {answer.host} refused {what} (HTTP 401): {why}.{said}")
+    if status == 403:
+        return ImageRefused(f"{reference}: reading {what} is not allowed (HTTP 403). {_missing_role(reference)}{said}")
+    if status == 404:
+        return ImageRefused(f"{reference}: {answer.host} does not have {what} (HTTP 404).{said}")
+    return ImageRefused(f"{reference}: {answer.host} answered {what} with HTTP {status}, which was not expected.{said}")
+
+
+def no_image(reference: Reference, answer: Answer) -> ImageRefused:
+    """The error for an image that the registry knows in no version."""
+    where = f"host {reference.registry}"
+    if reference.is_artifact_registry:
+        where = f"project {reference.project_id}, location {reference.location}, repository {reference.repository_id}"
+    missing = f"there is no image {reference.name} (HTTP 404)"
+    return ImageRefused(f"{reference}: {missing}; it was looked for in {where}.{_said(answer)}")
+
+
+def no_version(reference: Reference, target: str, answer: Answer, tags: Sequence[str]) -> ImageRefused:
+    """The error for an image that is there, but not in this version.
+
+    :param target: what was asked for: a tag, or the digest of an image or of an entry of its index.
+    """
+    if ":" in target:
+        gone = "it may have been deleted (a cleanup policy does that to untagged versions)"
+        return ImageRefused(f"{reference}: the image has no version {target} (HTTP 404); {gone}.{_said(answer)}")
+    unsaid = "" if reference.tag else " (none was written, so latest was looked for)"
+    missing = f"the image has no tag {target}{unsaid} (HTTP 404)"
+    return ImageRefused(f"{reference}: {missing}. {_nearest(target, tags)}")
+
+
+def _nearest(target: str, tags: Sequence[str]) -> str:
+    near = difflib.get_close_matches(target, tags, n=_MOST_TAGS, cutoff=0.4)
+    if near:
+        return f"The nearest {'is' if len(near) == 1 else 'are'} {', '.join(near)}."
+    if not tags:
+        return "It has no tag at all: name it by its digest."
+    some = ", ".join(tags[-_MOST_TAGS:])
+    return f"It has {some}." if len(tags) <= _MOST_TAGS else f"It has {len(tags)} others, such as {some}."
+
+
+def _missing_role(reference: Reference) -> str:
+    if not reference.is_artifact_registry:
+        return "The account needs the right to read there."
+    place = f"projects/{reference.project_id}/locations/{reference.location}/repositories/{reference.repository_id}"
+    return (
+        f"The account of the Google connection needs roles/artifactregistry.reader on {place}, and the project the "
+        "Artifact Registry API; a repository that does not exist is answered the same way."
+    )
+
+
+def _said(answer: Answer) -> str:
+    """The registry's own words, cut, on one line, or nothing."""
+    text = answer.body.decode("utf-8", "replace")
+    try:
+        first = json.loads(text)["errors"][0]
+        text = ": ".join(str(first[key]) for key in ("code", "message") if first.get(key))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        text = "" if text.lstrip().startswith("<") else text
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text[:1000]).split())
+    return f' It said: "{clean[:300]}".' if clean else ""

@@ -1,0 +1,218 @@
+"""Look at an image before a job is submitted: may it be streamed, and which digest is it?
+
+Text -> :class:`Reference` -> the rules about its name -> the registry -> the rules about the image -> :class:`Scan`. A
+name that breaks a rule is not asked about, so no token goes to a registry that cannot stream anyway.
+
+**What is pinned.** A tag becomes the digest of what the tag names: the index where there is one, not the manifest of the
+platform. It is the digest that registries, ``docker`` and vulnerability reports show, it stays right when the job's
+machines change their architecture, and it is as immutable as the manifest. Only where several entries of the index fit
+the platform, and a machine may therefore choose another than the one that was looked at, the manifest is pinned.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_batchstream.core.endpoint import Endpoint
+from airflow_batchstream.core.errors import ImageRefused
+from airflow_batchstream.core.findings import Finding, Verdict, broken
+from airflow_batchstream.core.images import rules
+from airflow_batchstream.core.images.manifest import LINUX_AMD64, LINUX_ARM64, Image, Platform
+from airflow_batchstream.core.images.reference import Reference, parse
+
+WIDTH = 100
+"""Columns of the table in the task log."""
+ARM_SERIES = frozenset({"t2a", "c4a", "n4a", "a4x"})
+"""Compute Engine's machine series with Arm processors (Compute Engine, "Arm VMs on Compute Engine")."""
+
+_SEVEREST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.WARNING)
+_MARKS = {Verdict.HOLDS: "holds", Verdict.BROKEN: "BROKEN", Verdict.WARNING: "warning", Verdict.UNKNOWN: "not told"}
+_MOST_FINDINGS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was found out about an image.
+
+    :param asked: the name as it was written in the job.
+    :param digest: what the tag stood for; None where the image was not found or its name breaks a rule.
+    :param pinned: the name to run: digest instead of tag. None as the digest.
+    :param image: None as the digest.
+    :param findings: what each rule said, those that hold included.
+    :param requests: HTTP requests that it took.
+    :param bytes_read: bytes of manifests and configs that were read for it.
+    """
+
+    asked: str
+    reference: Reference
+    platform: Platform
+    findings: tuple[Finding, ...]
+    digest: str | None = None
+    pinned: str | None = None
+    image: Image | None = None
+    requests: int = 0
+    bytes_read: int = 0
+
+    @property
+    def tag(self) -> str | None:
+        """The tag that was resolved; None where a digest was given."""
+        return None if self.reference.digest else self.reference.target
+
+    @property
+    def verdict(self) -> Verdict:
+        """The severest of all findings: broken, could not be told, warning, holds."""
+        said = {finding.verdict for finding in self.findings}
+        return next((verdict for verdict in _SEVEREST_FIRST if verdict in said), Verdict.HOLDS)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready and small: the XCom ``image_scan``. Rules that hold are left out."""
+        return {
+            "image": self.asked,
+            "pinned": self.pinned,
+            "tag": self.tag,
+            "digest": self.digest,
+            "manifest_digest": self.image.manifest_digest if self.image else None,
+            "platform": str(self.platform),
+            "verdict": str(self.verdict),
+            "layers": len(self.image.layers) if self.image else None,
+            "compressed_bytes": self.image.size if self.image else None,
+            "findings": [f.as_dict() for f in self.findings if f.verdict is not Verdict.HOLDS][:_MOST_FINDINGS],
+            "requests": self.requests,
+            "bytes_read": self.bytes_read,
+        }
+
+
+async def scan(
+    image_uri: str,
+    *,
+    region: str,
+    endpoint: Endpoint,
+    token: Callable[[], Awaitable[str]] | None = None,
+    machine_type: str = "",
+) -> Scan:
+    """Resolve an image's name and apply the streaming rules to it.
+
+    :param image_uri: the name as the job has it.
+    :param region: the job's region; empty where it is not known, then the image's location could not be told.
+    :param endpoint: where to ask: the registries themselves, or a local Batch.
+    :param token: gives a Google access token; None to ask without.
+    :param machine_type: of the job, which decides the platform; empty where Batch chooses, which are x86 machines.
+    :raises ImageRefused: the name is none, or the registry does not give the image out. A broken rule is no error here:
+        see :func:`refuse`.
+    """
+    reference = read(image_uri)
+    platform = platform_of(machine_type)
+    named = rules.check_reference(reference, region=region)
+    if broken(named):
+        return Scan(image_uri, reference, platform, tuple(named))
+
+    from airflow_batchstream.clients.registry import Registry
+
+    async with Registry(endpoint.emulator, token) as registry:
+        try:
+            image = await registry.resolve(reference, platform)
+        except ImageRefused as error:
+            if not error.findings:
+                raise
+            found = (*named, *error.findings)
+            asked = {"requests": registry.requests, "bytes_read": registry.bytes_read}
+            return Scan(image_uri, reference, platform, found, **asked)
+        return Scan(
+            asked=image_uri,
+            reference=reference,
+            platform=platform,
+            findings=tuple(rules.check(image, region=region)),
+            digest=image.digest,
+            pinned=str(reference.pinned(image.manifest_digest if image.rivals > 1 else image.digest)),
+            image=image,
+            requests=registry.requests,
+            bytes_read=registry.bytes_read,
+        )
+
+
+def read(image_uri: str) -> Reference:
+    """The name, read; :class:`ImageRefused` with a finding if it is none."""
+    try:
+        return parse(image_uri)
+    except ValueError as error:
+        finding = Finding("image-name", Verdict.BROKEN, "image", str(image_uri)[:200], f"{error}.")
+        raise ImageRefused(f"The image name cannot be read: {error}.", findings=[finding]) from None
+
+
+def platform_of(machine_type: str) -> Platform:
+    """The platform of a Compute Engine machine type (``c4a-standard-8`` is linux/arm64).
+
+    :param machine_type: empty where Batch chooses: it chooses x86.
+    """
+    return LINUX_ARM64 if machine_type.strip().lower().partition("-")[0] in ARM_SERIES else LINUX_AMD64
+
+
+def refuse(scan: Scan) -> None:
+    """Raise :class:`ImageRefused`, with all broken rules and their remedies, if there are any."""
+    findings = broken(scan.findings)
+    if findings:
+        lines = "\n".join(f"  - {f.says} {f.remedy}".rstrip() for f in findings)
+        raise ImageRefused(f"{scan.asked} cannot be streamed, {_rules(findings)} broken:\n{lines}", findings=findings)
+
+
+def table(scan: Scan) -> list[str]:
+    """The scan as lines of plain text, at most :data:`WIDTH` columns, for the task log and the terminal."""
+    lines = [_row("Image", scan.asked)]
+    if scan.image and scan.digest:
+        layers = f"{len(scan.image.layers)} layers" if len(scan.image.layers) != 1 else "1 layer"
+        lines += [_row("Digest", scan.digest)]
+        if scan.image.manifest_digest != scan.digest:
+            lines += [_row("Manifest", scan.image.manifest_digest)]
+        lines += [_row("Platform", f"{scan.platform}, {layers}, {_size(scan.image.size)} compressed")]
+    read_so_far = f"{scan.requests} requests, {_size(scan.bytes_read)}; no layer was downloaded"
+    lines += [_row("Read", read_so_far if scan.requests else "nothing: the name alone tells"), ""]
+    column = max((len(finding.rule) for finding in scan.findings), default=0) + 2
+    for finding in sorted(scan.findings, key=lambda f: f.verdict is Verdict.HOLDS):
+        lines += _finding_lines(finding, column)
+    return [line for part in [*lines, "", _row("Verdict", _conclusion(scan))] for line in part.split("\n")]
+
+
+def _finding_lines(finding: Finding, column: int) -> list[str]:
+    head = f"  {_MARKS[finding.verdict]:<9}{finding.rule:<{column}}"
+    lines = textwrap.wrap(finding.says, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    if finding.remedy:
+        arrow = " " * len(head) + "-> "
+        lines += textwrap.wrap(finding.remedy, WIDTH, initial_indent=arrow, subsequent_indent=" " * len(arrow))
+    return lines
+
+
+def _conclusion(scan: Scan) -> str:
+    said = [finding for finding in scan.findings if finding.verdict is scan.verdict]
+    if scan.verdict is Verdict.BROKEN:
+        return f"does not stream: {_rules(said)} broken."
+    if scan.verdict is Verdict.UNKNOWN:
+        return "could not be told: see above for what would tell."
+    if scan.verdict is Verdict.WARNING:
+        return "no rule is broken, but see the warning above."
+    return "may be streamed: every rule that can be checked beforehand holds."
+
+
+def _rules(findings: list[Finding]) -> str:
+    """``1 rule is`` or ``2 rules are``: of rules, not of findings, since three empty layers break one rule."""
+    count = len({finding.rule for finding in findings})
+    return "1 rule is" if count == 1 else f"{count} rules are"
+
+
+def _row(name: str, value: str) -> str:
+    head = f"{name:<10}"
+    return "\n".join(textwrap.wrap(value, WIDTH, initial_indent=head, subsequent_indent=" " * len(head)) or [head])
+
+
+def _size(count: int) -> str:
+    """Bytes as people say them, in powers of 1,000 as registries do."""
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:,.1f} TB"
