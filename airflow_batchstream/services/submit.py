@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from airflow_batchstream.core.errors import ApiRefused, JobExists
 from airflow_batchstream.core.jobs import identity
@@ -76,13 +76,21 @@ async def submit(batch: Batch, wanted: Submission, say: Say) -> Submitted:
     """
     calls = _Calls(batch, wanted, say)
     if wanted.job_id:
-        return await _submit_under(calls, wanted.job_id, chosen=True) or _never()
-    await _end_lost_jobs(calls)
-    for generation in range(1, MAX_GENERATIONS):
-        found = await _submit_under(calls, identity.job_id(wanted.owner, generation), chosen=False)
+        found = await _submit_under(calls, wanted.job_id, chosen=True)
+    else:
+        await _end_lost_jobs(calls)
+        found = await _submit_computed(calls)
+    if found is None:
+        raise ApiRefused(f"{MAX_GENERATIONS} jobs of this task have failed: clear the task.", code="ABORTED")
+    return found
+
+
+async def _submit_computed(calls: _Calls) -> Submitted | None:
+    for generation in range(1, MAX_GENERATIONS + 1):
+        found = await _submit_under(calls, identity.job_id(calls.wanted.owner, generation), chosen=False)
         if found:
             return found
-    return _never()
+    return None
 
 
 async def _submit_under(calls: _Calls, job_id: str, *, chosen: bool) -> Submitted | None:
@@ -208,7 +216,3 @@ def _taken(sight: Sight, same_task: bool) -> str:
         f"job_id: the job {sight.name.job_id!r} exists ({sight.state}) and is not this task's: it belongs to "
         f"{whose or 'somebody who is not Airflow'}. Nothing was submitted. Choose another job_id, or leave it out."
     )
-
-
-def _never() -> Any:
-    raise ApiRefused(f"{MAX_GENERATIONS} jobs of this task have failed under one id: clear the task.", code="ABORTED")

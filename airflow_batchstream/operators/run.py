@@ -1,0 +1,276 @@
+"""One attempt at one job: the steps of ``execute``, in order.
+
+Prepare (arguments -> checked job), scan (tags -> digests), submit or adopt, say so in XCom and links, wait, conclude.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk.log import mask_secret
+
+from airflow_batchstream import connection, links, ownership
+from airflow_batchstream.core.endpoint import Endpoint
+from airflow_batchstream.core.errors import BatchStreamError, Interrupted
+from airflow_batchstream.core.jobs import identity, outcome, prepare, spec
+from airflow_batchstream.core.jobs.lines import logs_explorer_url
+from airflow_batchstream.core.jobs.model import Sight, Spec
+from airflow_batchstream.core.jobs.outcome import Outcome
+from airflow_batchstream.core.jobs.watch import Reason, Watch
+from airflow_batchstream.operators.stop import Stop
+from airflow_batchstream.services.hub import Hub, Stopped, Subject
+from airflow_batchstream.services.submit import Submission, Submitted, submit
+from airflow_batchstream.tasklog import TaskLog
+
+if TYPE_CHECKING:
+    from airflow_batchstream.clients.google import GoogleClients
+    from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
+
+T = TypeVar("T")
+
+JOB_KEY = "batch_job"
+"""XCom key of the small dict that describes the job."""
+
+LAST_MOMENT_SECONDS = 0.5
+ASK_SECONDS = 1.2
+CANCEL_SECONDS = 2.0
+"""Together less than the four seconds between Airflow's word to stop and its kill."""
+
+
+class JobRun:
+    """What one call of ``execute`` knows.
+
+    :param request: the operator's arguments, rendered.
+    """
+
+    def __init__(
+        self, operator: CloudBatchStreamingJobOperator, context: Any, request: prepare.Request, stop: Stop
+    ) -> None:
+        self._op, self._context, self._stop = operator, context, stop
+        self._log = TaskLog(operator.log)
+        self._request = request
+        self._timing = prepare.timing(
+            timeout_seconds=operator.timeout_seconds,
+            queued_timeout_seconds=operator.queued_timeout_seconds,
+            polling_period_seconds=operator.polling_period_seconds,
+            log_limit=operator.log_limit,
+            log_severity=operator.log_severity,
+        )
+
+    async def all(self) -> dict[str, Any]:
+        """Every step; returns the result."""
+        from airflow_batchstream.clients.google import GoogleClients
+
+        stop = self._stop.bind()
+        endpoint, credentials = await self._connect()
+        job, subject = await self._unless_stopped(self._prepare(endpoint, credentials), stop)
+        async with GoogleClients(endpoint, credentials) as clients:
+            submitted = await self._unless_stopped(self._submit(clients, job), stop)
+            self._announce(submitted, job, subject)
+            if not self._op.wait_for_completion:
+                return outcome.result(_so_far(self._watch(submitted.sight, endpoint), submitted.sight, subject))
+            return await self._wait(clients, submitted.sight, subject, stop)
+
+    @staticmethod
+    async def _unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T:
+        """The work's result. Told to stop, it gets a moment to end: a job being created is better known than lost."""
+        doing, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({doing}, timeout=LAST_MOMENT_SECONDS)
+            if not doing.done():
+                raise Interrupted("The worker was told to stop before the job was known to exist.", job={})
+            return doing.result()
+        finally:
+            doing.cancel()
+            stopping.cancel()
+
+    # -- before anything is submitted ------------------------------------------------------------------------------
+
+    async def _connect(self) -> tuple[Endpoint, Any]:
+        """Endpoint and credentials; the project of the connection where the user names none."""
+        op = self._op
+        endpoint, project = await asyncio.to_thread(connection.locate, op.gcp_conn_id, op.impersonation_chain)
+        if endpoint.emulator:
+            self._log.say(logging.INFO, f"Using the local Batch at {endpoint.emulator}, not Google Cloud.")
+        credentials, own_project = await asyncio.to_thread(connection.credentials, endpoint)
+        self._request = replace(self._request, project_id=self._request.project_id or project or own_project)
+        return endpoint, credentials
+
+    async def _prepare(self, endpoint: Endpoint, credentials: Any) -> tuple[Spec, Subject]:
+        """The job that will be sent."""
+        request, path = self._request, "job"
+        if request.job_file:
+            request, path = await asyncio.to_thread(self._read_file, request)
+        job, warnings = prepare.effective(request, path=path)
+        for secret in spec.secrets(job):
+            mask_secret(secret)
+        for warning in warnings:
+            self._log.say(logging.WARNING, str(warning))
+        if not request.streaming:
+            self._log.say(
+                logging.INFO, "enable_image_streaming is False: a plain job, its images are downloaded first."
+            )
+        owner = ownership.owner_of(self._context)
+        ours = {**identity.labels(owner), identity.SPEC_LABEL: identity.spec_label(job)}
+        job = spec.fill(job, streaming=request.streaming, labels=ours)
+        images = [uri for _, uri in spec.images(job)]
+        pinned = await self._scan(images, endpoint, credentials) if self._op.scan_image and images else {}
+        job = spec.with_images(job, pinned)
+        self._show(job)
+        image = images[0] if images else ""
+        digest = pinned.get(image, image).partition("@")[2]
+        return job, Subject(image, digest, streaming=request.streaming)
+
+    def _read_file(self, request: prepare.Request) -> tuple[prepare.Request, str]:
+        """The job file's text as the job; strings in it are rendered after it was parsed."""
+        from airflow_batchstream.operators.files import read_text
+
+        name = str(request.job_file)
+        data = prepare.parsed(read_text(name, self._op), name)
+        return replace(request, job=self._op.render_template(data, self._context)), Path(name).name
+
+    async def _scan(self, images: list[str], endpoint: Endpoint, credentials: Any) -> Mapping[str, str]:
+        """Look at each image; refuse those that cannot stream. Returns image -> the same with its digest."""
+        from airflow_batchstream.services.scan import refuse, scan, table
+
+        token = connection.token_source(credentials)
+        scans = await asyncio.gather(
+            *(scan(uri, region=self._request.region, endpoint=endpoint, token=token) for uri in dict.fromkeys(images))
+        )
+        for one in scans:
+            self._log.table(table(one))
+        for one in scans:
+            refuse(one)
+        return {uri: one.pinned for uri, one in zip(dict.fromkeys(images), scans, strict=True)}
+
+    def _show(self, job: Spec) -> None:
+        """The effective job, folded in the UI."""
+        self._log.say(logging.INFO, "::group::The job that is sent to Batch")
+        self._log.say(logging.INFO, json.dumps(spec.masked(job), indent=2, ensure_ascii=False))
+        self._log.say(logging.INFO, "::endgroup::")
+
+    # -- the job ---------------------------------------------------------------------------------------------------
+
+    async def _submit(self, clients: GoogleClients, job: Spec) -> Submitted:
+        request, ti = self._request, self._context["ti"]
+        wanted = Submission(
+            project_id=request.project_id,
+            region=request.region,
+            spec=job,
+            owner=ownership.owner_of(self._context),
+            salt=str(ti.id),
+            job_id=request.job_id or "",
+            cancel_lost=self._op.cancel_on_kill,
+            poll_seconds=min(3.0, clients.endpoint.poll),
+        )
+        return await submit(clients, wanted, self._log.say)
+
+    def _announce(self, submitted: Submitted, job: Spec, subject: Subject) -> None:
+        """Say which job it is, in the log, in XCom and as links, as soon as it exists."""
+        sight = submitted.sight
+        if not submitted.adopted:
+            self._log.say(logging.INFO, f"Created the job {sight.name} (uid {sight.uid}).")
+        self._log.say(logging.INFO, f"Console: {sight.name.console_url}")
+        for change in spec.changes(job, sight.spec):
+            self._log.say(logging.INFO, f"Batch changed {change}")
+        logs = logs_explorer_url(sight.name.project_id, sight.uid, sight.created)
+        self._op.console_links = {
+            links.BatchJobLink().xcom_key: sight.name.console_url,
+            links.BatchJobLogsLink().xcom_key: logs,
+        }
+        links.push(self._context, self._op.console_links)
+        watch = Watch(job=sight.name, uid=sight.uid, created=sight.created)
+        self._push(outcome.result(_so_far(watch, sight, subject)))
+
+    def _watch(self, sight: Sight, endpoint: Endpoint) -> Watch:
+        timing, created = self._timing, sight.created or time.time()
+        return Watch(
+            job=sight.name,
+            uid=sight.uid,
+            created=created,
+            poll_seconds=timing.poll or endpoint.poll,
+            timeout_at=created + timing.timeout if timing.timeout else None,
+            execution_timeout_at=self._execution_timeout_at(),
+            queued_until=created + timing.queued_timeout if timing.queued_timeout else None,
+            cancel_on_timeout=self._op.cancel_on_timeout,
+            get_logs=self._op.get_logs,
+            log_severity=timing.log_severity,
+            log_limit=timing.log_limit,
+        )
+
+    def _execution_timeout_at(self) -> float | None:
+        """When Airflow's own timer strikes, counted from this try's start."""
+        limit, started = self._op.execution_timeout, getattr(self._context["ti"], "start_date", None)
+        if limit is None:
+            return None
+        return float((started.timestamp() if started else time.time()) + limit.total_seconds())
+
+    async def _wait(
+        self, clients: GoogleClients, sight: Sight, subject: Subject, stop: asyncio.Event
+    ) -> dict[str, Any]:
+        watch = self._watch(sight, clients.endpoint)
+        try:
+            ended = await Hub(clients).watch(watch, self._log, subject, stop)
+        except Stopped as e:
+            raise await self._stopped(clients, e.watch, sight, subject) from None
+        level = logging.INFO if ended.succeeded else logging.ERROR
+        for line in outcome.closing_block(ended):
+            self._log.say(level, line)
+        self._push(outcome.result(ended))
+        return outcome.finish(ended)
+
+    async def _stopped(self, clients: GoogleClients, watch: Watch, sight: Sight, subject: Subject) -> BatchStreamError:
+        """Told to stop: by a user, whose kill cancels the job, or because the worker goes, which never does."""
+        claim = await ownership.ask(self._context["ti"], within=ASK_SECONDS)
+        job = outcome.result(_so_far(watch, sight, subject))
+        name = watch.job
+        if claim is not ownership.Claim.LOST:
+            why = (
+                ""
+                if claim is ownership.Claim.MINE
+                else " (Airflow could not be asked whether somebody killed the task)"
+            )
+            return Interrupted(
+                f"The worker was told to stop{why}. The job {name.job_id} lives on; a retry adopts it. "
+                f"{name.console_url}",
+                job=job,
+            )
+        if not self._op.cancel_on_kill:
+            return Interrupted(
+                f"The task was killed. cancel_on_kill is False: the job {name.job_id} lives on. {name.console_url}",
+                job=job,
+            )
+        from airflow_batchstream.clients.google import CallFailed
+
+        try:
+            request_id = identity.request_id(f"{name}/cancel", str(self._context["ti"].id))
+            await asyncio.wait_for(clients.cancel_job(name, request_id), CANCEL_SECONDS)
+        except (CallFailed, TimeoutError) as e:
+            text = f"The task was killed, but the job {name.job_id} could not be cancelled ({e}). {name.console_url}"
+            self._log.say(logging.ERROR, text)
+            return Interrupted(text, job=job)
+        self._log.say(logging.WARNING, f"The task was killed: the job {name.job_id} is being cancelled.")
+        return Interrupted(f"The task was killed: the job {name.job_id} is being cancelled.", job=job)
+
+    def _push(self, result: dict[str, Any]) -> None:
+        self._context["ti"].xcom_push(key=JOB_KEY, value=result)
+
+
+def _so_far(watch: Watch, sight: Sight, subject: Subject) -> Outcome:
+    """What is known of a job that has not ended."""
+    return Outcome(
+        watch=watch,
+        reason=Reason.STATE,
+        sight=sight,
+        image=subject.image,
+        digest=subject.digest,
+        streaming=subject.streaming,
+    )

@@ -1,0 +1,149 @@
+"""The only wait loop: looks at jobs, reads their logs, and tells the end.
+
+``decide`` (core) says what to do; this module sleeps, asks and hands over what there is to show. A worker runs it with
+one job, a triggerer with many: what they share is in :class:`Hub`, one for each event loop and endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_batchstream.core.jobs import identity
+from airflow_batchstream.core.jobs.model import Sight, State, TaskSight, Trouble
+from airflow_batchstream.core.jobs.outcome import Outcome
+from airflow_batchstream.core.jobs.watch import Cancel, Ended, Reason, Wait, Watch, after_cancel, decide
+from airflow_batchstream.services.joblog import Emit, JobLog
+
+if TYPE_CHECKING:
+    from airflow_batchstream.clients.google import GoogleClients
+
+T = TypeVar("T")
+
+TASKS_READ = 10_000
+"""Most tasks of a failed job that are looked at for their exit codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the result says of the image, beside what Batch tells."""
+
+    image: str = ""
+    digest: str = ""
+    streaming: bool = False
+
+
+class Stopped(Exception):
+    """The wait was told to stop before the job's end.
+
+    :param watch: how far it has come.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(f"The wait for {watch.job} was told to stop.")
+        self.watch = watch
+
+
+class Hub:
+    """Waits for jobs of one endpoint in one event loop."""
+
+    def __init__(self, clients: GoogleClients) -> None:
+        self._clients = clients
+
+    async def watch(self, watch: Watch, emit: Emit, subject: Subject, stop: asyncio.Event) -> Outcome:
+        """Wait for a job's end, and for the end of its log.
+
+        :param stop: once set, the wait leaves within a second or two.
+        :raises Stopped: if it was.
+        """
+        log = JobLog(self._clients, watch, emit) if watch.get_logs else None
+        reading = asyncio.create_task(log.read(), name=f"log of {watch.job.job_id}") if log else None
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            watch, ended = await self._follow(watch, emit, stopping)
+            if log and reading:
+                log.ended(time.time(), failed=ended.reason is not Reason.STATE or watch.state is not State.SUCCEEDED)
+                await _either(reading, stopping, watch)
+            return await self._outcome(watch, ended, log, subject)
+        finally:
+            for task in (reading, stopping):
+                if task:
+                    task.cancel()
+            await asyncio.gather(*(t for t in (reading, stopping) if t), return_exceptions=True)
+
+    async def _follow(self, watch: Watch, emit: Emit, stopping: asyncio.Task[bool]) -> tuple[Watch, Ended]:
+        """Look at the job until the wait is over."""
+        while True:
+            seen = await _either(asyncio.ensure_future(self._look(watch)), stopping, watch)
+            watch, step = decide(watch, seen, time.time(), random.random())
+            if step.news:
+                await asyncio.to_thread(emit.news, step.news)
+            if isinstance(step, Ended):
+                return watch, step
+            if isinstance(step, Cancel):
+                trouble = await self._cancel(watch)
+                watch, step = after_cancel(watch, trouble, time.time(), random.random())
+                if step.news:
+                    await asyncio.to_thread(emit.news, step.news)
+            await _pause(step, stopping, watch)
+
+    async def _look(self, watch: Watch) -> Sight | Trouble:
+        from airflow_batchstream.clients.google import CallFailed
+
+        try:
+            return await self._clients.get_job(watch.job)
+        except CallFailed as e:
+            return e.trouble
+
+    async def _cancel(self, watch: Watch) -> Trouble | None:
+        from airflow_batchstream.clients.google import CallFailed
+
+        try:
+            await self._clients.cancel_job(watch.job, identity.request_id(f"{watch.job}/cancel", watch.uid))
+        except CallFailed as e:
+            return e.trouble
+        return None
+
+    async def _outcome(self, watch: Watch, ended: Ended, log: JobLog | None, subject: Subject) -> Outcome:
+        """All that is known, asked for where it explains something."""
+        well = ended.reason is Reason.STATE and watch.state is State.SUCCEEDED
+        tail = tuple(log.tail) if log else ()
+        return Outcome(
+            watch=watch,
+            reason=ended.reason,
+            sight=ended.sight,
+            tasks=() if well else await self._tasks(watch),
+            tail=tail,
+            agent_tail=await log.agent_tail() if log and not well and not tail else (),
+            image=subject.image,
+            digest=subject.digest,
+            streaming=subject.streaming,
+            ended=time.time(),
+        )
+
+    async def _tasks(self, watch: Watch) -> tuple[TaskSight, ...]:
+        from airflow_batchstream.clients.google import CallFailed
+
+        try:
+            return await self._clients.list_tasks(watch.job, limit=TASKS_READ)
+        except CallFailed:
+            return ()  # it only explains; the state has decided
+
+
+async def _pause(step: Wait, stopping: asyncio.Task[bool], watch: Watch) -> None:
+    await asyncio.wait({stopping}, timeout=step.seconds)
+    if stopping.done():
+        raise Stopped(watch)
+
+
+async def _either(work: asyncio.Future[T], stopping: asyncio.Task[bool], watch: Watch) -> T:
+    """The work's result, unless the word to stop comes first."""
+    both: set[asyncio.Future[Any]] = {work, stopping}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if work.done():
+        return work.result()
+    work.cancel()
+    raise Stopped(watch)
