@@ -1,0 +1,61 @@
+"""``batchstream emulator``: the local Batch, and the variables that send programs to it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="A local Google Cloud Batch that runs real containers.", add_completion=False)
+
+DEFAULT_PORT = 8484
+DEFAULT_STATE = Path(".work/local-batch")
+
+Host = Annotated[str, typer.Option(help="Address to listen on. Anything but loopback lets others run programs here.")]
+Port = Annotated[int, typer.Option(help="Port for everything: Batch, Logging and images; 0 takes a free one.")]
+
+
+@app.callback(invoke_without_command=True)
+def emulator(
+    context: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Port = DEFAULT_PORT,
+    state_dir: Annotated[
+        Path, typer.Option(help="Jobs, log entries and images; kept for the next start.")
+    ] = DEFAULT_STATE,
+    faults: Annotated[
+        Path | None, typer.Option(help="A file of faults to inject (docs/local-batch.md).", exists=True, dir_okay=False)
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="bwrap, namespace, process, or auto: the first that works.")] = "auto",
+    grace: Annotated[float, typer.Option(help="Seconds from TERM to KILL for a task that has to end.")] = 5.0,
+    queued: Annotated[float, typer.Option(help="Seconds that a job stays QUEUED.")] = 0.05,
+    scheduled: Annotated[float, typer.Option(help="Seconds that a job stays SCHEDULED.")] = 0.1,
+    slots: Annotated[int, typer.Option(help="Tasks that run at once, over all jobs.", min=1)] = 64,
+    command: Annotated[
+        str, typer.Option("--exec", help="Run this shell command against the local Batch, then stop both.")
+    ] = "",
+) -> None:
+    """Start a local Batch in the foreground; Ctrl-C stops it."""
+    if context.invoked_subcommand:
+        return
+    from airflow_batchstream.emulator.config import Config
+    from airflow_batchstream.emulator.main import run
+
+    config = Config(
+        host=host, port=port, state_dir=state_dir, runtime=runtime, faults=faults,
+        queued=queued, scheduled=scheduled, grace=grace, slots=slots,
+    )  # fmt: skip
+    sys.exit(run(config, command))
+
+
+@app.command()
+def env(host: Host = "127.0.0.1", port: Port = DEFAULT_PORT) -> None:
+    """Print the variables that send programs to a local Batch: ``eval "$(batchstream emulator env)"``."""
+    import shlex
+
+    from airflow_batchstream.emulator.config import environment
+
+    for name, value in environment(f"{host}:{port}").items():
+        typer.echo(f"export {name}={shlex.quote(value)}")

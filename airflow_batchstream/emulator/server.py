@@ -1,0 +1,200 @@
+"""The process: one port, all services, a clean end.
+
+HTTP/2  ─> gRPC (unix socket) ─┐
+HTTP/1.1 /v1/... /v2/entries:list ─> GoogleApi ─> Batch, Operations, Locations, Logging
+         /v2/...                   ─> image registry
+         /emulator/...             ─> faults, and what this server is
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from airflow_batchstream.emulator.admin import admin_app
+from airflow_batchstream.emulator.api import GoogleApi
+from airflow_batchstream.emulator.attempt import Machine
+from airflow_batchstream.emulator.batch import BatchHandlers, LocationHandlers, OperationHandlers
+from airflow_batchstream.emulator.config import Config
+from airflow_batchstream.emulator.entries import Entries
+from airflow_batchstream.emulator.faults import Faults
+from airflow_batchstream.emulator.logs import LoggingHandlers
+from airflow_batchstream.emulator.ports import grpc_aware
+from airflow_batchstream.emulator.pulling import Images
+from airflow_batchstream.emulator.runner import Runner
+from airflow_batchstream.emulator.runtimes.base import Runtime
+from airflow_batchstream.emulator.store import Store
+
+log = logging.getLogger(__name__)
+
+Ready = Callable[[str], Awaitable[None]]
+"""Called with ``HOST:PORT`` once the server answers."""
+
+
+class CannotServe(Exception):  # noqa: N818
+    """The server cannot start; the message says why, and what to do."""
+
+
+class LocalBatch:
+    """All parts of one local Batch, put together."""
+
+    def __init__(self, config: Config, runtime: Runtime) -> None:
+        self.config, self.runtime = config, runtime
+        state = config.state_dir
+        state.mkdir(parents=True, exist_ok=True)
+        self.lock = _lock(state)
+        self.faults = Faults(config.seed)
+        if config.faults is not None:
+            self.faults.load(config.faults)
+        self.store = Store(state / "jobs.sqlite")
+        self.entries = Entries(state / "entries.sqlite")
+        images, self.registry = _images(state)
+        machine = Machine(runtime, images, (state / "scratch").resolve(), (state / "buckets").resolve(), config.grace)
+        self.runner = Runner(
+            self.store, self.entries, machine, self.faults,
+            queued=config.queued, scheduled=config.scheduled, slots=config.slots,
+        )  # fmt: skip
+        handlers = {
+            "google.cloud.batch.v1.BatchService": BatchHandlers(self.store, self.runner),
+            "google.longrunning.Operations": OperationHandlers(self.store),
+            "google.cloud.location.Locations": LocationHandlers(),
+            "google.logging.v2.LoggingServiceV2": LoggingHandlers(self.entries),
+        }
+        self.api = GoogleApi(handlers, self.faults)
+        self.admin = admin_app(self.faults, {"runtime": runtime.name, "isolated": runtime.isolated})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The HTTP/1.1 side."""
+        path = scope["path"]
+        app: ASGIApp = self.api
+        if path == "/" or path.startswith("/emulator"):
+            app = self.admin
+        elif (path == "/v2" or path.startswith("/v2/")) and not self.api.serves(scope["method"], path):
+            app = self.registry
+        await app(scope, receive, send)
+
+    async def close(self) -> None:
+        """End what runs, keep what is known."""
+        await self.runner.close()
+        self.entries.close()
+        self.store.close()
+        self.lock.close()
+
+
+async def serve(config: Config, runtime: Runtime, ready: Ready, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set, or TERM or INT arrives.
+
+    :raises CannotServe: the port is taken, or another server uses the state.
+    """
+    listener = _listen(config)
+    local = LocalBatch(config, runtime)
+    address = f"{config.host}:{listener.getsockname()[1]}"
+    with tempfile.TemporaryDirectory(prefix="batchstream-") as folder:  # mode 0700: nobody else may connect
+        socket_path = str(Path(folder) / "grpc")
+        rpc = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 << 20)])
+        rpc.add_generic_rpc_handlers((local.api,))
+        rpc.add_insecure_port(f"unix:{socket_path}")
+        await rpc.start()
+        settings = uvicorn.Config(
+            local, http=grpc_aware(socket_path), lifespan="off", log_level="warning", access_log=False,
+            timeout_graceful_shutdown=1, ws="none",
+        )  # fmt: skip
+        web = _Web(settings)
+        serving = asyncio.create_task(web.serve(sockets=[listener]))
+        try:
+            with _signals(stop):
+                local.runner.resume()
+                while not web.started and not serving.done():
+                    await asyncio.sleep(0.005)
+                await ready(address)
+                await stop.wait()
+        finally:
+            await local.runner.close()
+            await rpc.stop(0.2)
+            web.should_exit = True
+            await serving
+            await local.close()
+
+
+class _Web(uvicorn.Server):  # type: ignore[misc]
+    """uvicorn, leaving the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine reach this address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise CannotServe(
+            f"Port {config.port} of {config.host} cannot be used: {error.strerror}. Stop the program that has it, or give"
+            " --port 0 for a free one."
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _lock(state: Path) -> Any:
+    """Only one server may use a state directory."""
+    import fcntl
+
+    file = (state / "lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise CannotServe(
+            f"Another local Batch uses the state in {state}. Stop it, or give another --state-dir."
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _images(state: Path) -> tuple[Images, ASGIApp]:
+    from airflow_batchstream.emulator.images.registry import registry_app
+    from airflow_batchstream.emulator.images.store import Store as ImageStore
+
+    store = ImageStore(state / "registry")
+    return Images(store, state / "layers"), registry_app(store)
