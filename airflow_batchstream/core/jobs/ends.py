@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_batchstream.core.jobs import events
 from airflow_batchstream.core.jobs.failures import FailedTask, failed_tasks
 from airflow_batchstream.core.jobs.model import Line, Sight, State, TaskSight
 from airflow_batchstream.core.jobs.waits import Reason, Watch
@@ -55,8 +56,8 @@ class Outcome:
         """When the job ended, as its events tell; None while it lives."""
         if self.state is None or not self.state.ended:
             return self.ended
-        told = [e.at for e in self.sight.events if e.state == self.state] if self.sight else []
-        return max(told) if told else self.ended
+        told = events.when(self.sight.events, self.state) if self.sight else None
+        return self.ended if told is None else told
 
     @property
     def failed(self) -> list[FailedTask]:

@@ -34,7 +34,7 @@ def failed_tasks(tasks: Iterable[TaskSight]) -> list[FailedTask]:
 
 
 def _failed(task: TaskSight) -> FailedTask:
-    told = [e for e in task.events if e.exit_code is not None]
+    told = [e for e in sorted(task.events, key=lambda e: e.at) if e.exit_code]
     return FailedTask(
         task.index,
         max(1, len(told)),

@@ -29,8 +29,8 @@ MESSAGE_BYTES = 4096
 def result(outcome: Outcome) -> dict[str, Any]:
     """The small dict of XCom ``batch_job``: no spec, no environment, nothing of unbounded size.
 
-    ``exit_codes`` maps the index of a failed task to its code (a hundred tasks at most, every distinct code among them);
-    times are ISO 8601 in UTC, or None.
+    ``exit_codes`` maps the index of a failed task to its code: at most a hundred tasks, every distinct code among them.
+    Times are ISO 8601 in UTC, or None.
     """
     watch, job = outcome.watch, outcome.watch.job
     state = DELETED if outcome.reason is Reason.GONE else str(outcome.state or State.STATE_UNSPECIFIED)

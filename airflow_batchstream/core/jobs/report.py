@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from airflow_batchstream.core.jobs.ends import Outcome
 from airflow_batchstream.core.jobs.exit_codes import meaning
 from airflow_batchstream.core.jobs.failures import FailedTask, by_code
-from airflow_batchstream.core.jobs.lines import clean, tag, task_index
+from airflow_batchstream.core.jobs.lines import tag, task_index
 from airflow_batchstream.core.jobs.model import Line, State
+from airflow_batchstream.core.jobs.text import plain
 from airflow_batchstream.core.jobs.times import clock, span
 from airflow_batchstream.core.jobs.waits import DEADLINES, Reason
 
@@ -163,7 +164,7 @@ def _last_words(outcome: Outcome, tail: int) -> list[str]:
 
 
 def _quoted(lines: Iterable[Line]) -> list[str]:
-    return [f"  {tag(line.task_id) or 'job'} | {_cut(clean(line.text), _LINE)}" for line in lines]
+    return [f"  {tag(line.task_id) or 'job'} | {_cut(plain(line.text), _LINE)}" for line in lines]
 
 
 def _money(outcome: Outcome) -> str:

@@ -1,232 +1,75 @@
-"""JSON or YAML text -> data, with the line and column of a mistake.
+"""What containers print, made safe to show: control characters, escape sequences, lines of any length.
 
-YAML is read without YAML 1.1's guesses: every plain scalar stays the text that was written, and the schema, which knows what
-belongs where, makes numbers and booleans of it. So ``on`` is no boolean, ``010`` no octal number, ``1.10`` keeps its zero
-and ``12:30`` is no count of seconds. JSON's fractions stay text for the same reason.
+Nothing that can be read is dropped: a control character becomes its picture (``NUL`` is ``␀``, a carriage return inside
+a line ``␍``). Colours stay, since Airflow's log page and terminals show them; what moves a cursor or sets a title goes.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from typing import Any
 
-import yaml
+LINE_BYTES = 8192
+"""Longest piece of a line, in bytes of UTF-8. Far longer ones stall Airflow's triggerer and its log page."""
 
-from airflow_batchstream.core.errors import InvalidInput
-from airflow_batchstream.core.findings import Finding, Verdict
+CONTINUES = " ↩"
+"""Ends a piece that goes on in the next record."""
 
-LONGEST = 4_000_000
-"""Characters of text; Batch takes 1 MB of JSON, and YAML may have comments."""
+CONTINUED = "↪ "
+"""Begins a piece that goes on from the record before."""
 
-NODES = 200_000
-"""Values that a text may expand to: YAML's aliases can make billions of a few lines."""
+_WORD_BYTES = 256
+"""How far back from a cut a blank is looked for, so that no word is cut (nor a secret hidden from Airflow's masker)."""
 
-DEEPEST = 50
-"""Levels of nesting; a job has about ten."""
-
-_LOADER: Any = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # the C parser where PyYAML was built with it: ten times faster
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
-_NULLS = ("", "~", "null", "Null", "NULL")
-_TEMPLATE = (
-    'A template has to stand in quotes: "{{ params.name }}"; the text is parsed first, its strings are rendered after.'
+_COLOUR = r"\[[0-9;:]*m"
+_ESCAPES = re.compile(
+    rf"(?P<colour>\x1b{_COLOUR})"
+    r"|\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: cursor, erase, modes
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, DCS and the like: titles, links
+    r"|\x1b[ -/]+[0-~]"  # character sets
+    r"|\x1b[=>78cDEHM]"
 )
+_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x1B)}
+_CONTROLS |= {0x7F: "␡"} | dict.fromkeys(range(128, 160), "�") | {0x85: "␤", 0x2028: "␤", 0x2029: "␤"}
+_STRAY_ESCAPE = re.compile(rf"\x1b(?!{_COLOUR})")
 
 
-def parse_text(text: str, source: str = "job") -> Any:
-    """Read a job's text.
+def clean(text: str) -> str:
+    """One line, safe to show, with its colours."""
+    if text.isprintable():
+        return text
+    kept = _ESCAPES.sub(lambda found: found["colour"] or "", text.rstrip("\r\n"))
+    return _STRAY_ESCAPE.sub("␛", kept.translate(_CONTROLS))
 
-    :param text: JSON if it starts as JSON does, else YAML.
-    :param source: what the text is called in errors: ``job``, or the file's name. A name that ends in ``.yaml`` or ``.yml`` is
-        read as YAML in any case.
-    :return: the mapping that it holds.
-    :raises InvalidInput: with line and column, also for a key that stands twice in one mapping.
+
+def plain(text: str) -> str:
+    """The same without colours, for places that do not show them: errors, mails, tables."""
+    return _ESCAPES.sub("", clean(text))
+
+
+def pieces(text: str, most: int = LINE_BYTES) -> list[str]:
+    """A line in pieces of at most ``most`` bytes, marked where they go on; no character is cut.
+
+    :param most: bytes of UTF-8, marks included; no less than 64.
     """
-    text = text.removeprefix("\ufeff")
-    if not text.strip():
-        raise _error(source, None, "is empty", "Put a Batch job into it, as JSON or YAML.")
-    if len(text) > LONGEST:
-        raise _error(
-            source, None, f"has {len(text)} characters, and {LONGEST} are read at most", "Batch takes jobs of 1 MB."
-        )
-    looks_json = text.lstrip()[0] in "{[" and not source.lower().endswith((".yaml", ".yml"))
-    try:
-        data = _json(text, source) if looks_json else _yaml(text, source)
-    except RecursionError:
-        raise _error(source, None, "is nested too deeply", f"A job has at most {DEEPEST} levels.") from None
-    if isinstance(data, dict):
-        return data
-    kind = "a list" if isinstance(data, list) else "a text"
-    remedy = "Leave out the list's brackets." if isinstance(data, list) else "A file's name belongs into job_file."
-    raise _error(source, None, f"holds {kind} where a mapping belongs", remedy)
+    if len(text) <= most // 4 or len(text.encode(errors="replace")) <= most:
+        return [text]
+    rest, cut = text.encode(errors="replace"), list[str]()
+    room = most - len((CONTINUED + CONTINUES).encode())
+    while len(rest) > room:
+        end = _cut_at(rest, room)
+        cut.append(rest[:end].decode())
+        rest = rest[end:]
+    cut.append(rest.decode())
+    last = len(cut) - 1
+    return [(CONTINUED if n else "") + piece + (CONTINUES if n < last else "") for n, piece in enumerate(cut)]
 
 
-def _error(source: str, at: tuple[int, int] | None, says: str, remedy: str) -> InvalidInput:
-    path = f"{source}, line {at[0]}, column {at[1]}" if at else source
-    return InvalidInput([Finding("job-text", Verdict.BROKEN, path, "", f"{says}.", remedy)])
-
-
-def _json(text: str, source: str) -> Any:
-    twice = False
-
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal twice
-        twice = twice or len(dict(found)) < len(found)
-        return dict(found)
-
-    def constant(name: str) -> Any:
-        raise _error(source, None, f"holds {name}, which is no JSON", "Write a number.")
-
-    try:
-        # strict=False: a script's text with real line breaks in it is common, and clear.
-        data = json.loads(text, object_pairs_hook=pairs, parse_float=str, parse_constant=constant, strict=False)
-    except json.JSONDecodeError as error:
-        around = text[max(0, error.pos - 2) : error.pos + 2]
-        remedy = _TEMPLATE if "{{" in around or "{%" in around else _json_remedy(text, error)
-        says = f"is no JSON here: {error.msg[:1].lower()}{error.msg[1:]}"
-        raise _error(source, (error.lineno, error.colno), says, remedy) from None
-    except ValueError:  # Python's limit on the digits of a number
-        raise _error(source, None, "holds a number with thousands of digits", "Write a smaller number.") from None
-    if twice:
-        key, at, first = next(_json_doubles(text))
-        raise _twice(source, key, at, first)
-    return data
-
-
-def _json_remedy(text: str, error: json.JSONDecodeError) -> str:
-    before, here = text[: error.pos].rstrip(), text[error.pos : error.pos + 1]
-    if here == "'":
-        return "Write double quotes, not single ones."
-    if here in "]}" and here and before.endswith(",") or "trailing comma" in error.msg:
-        return "Leave out the comma before it."
-    if text[error.pos : error.pos + 2] in ("//", "/*") or here == "#":
-        return "JSON has no comments; YAML has."
-    if before.endswith(('"', "}", "]")) and here in ('"', "{", "["):
-        return "A comma is missing before it."
-    if text[error.pos :].startswith(("True", "False", "None")):
-        return "Write true, false or null."
-    if not here:
-        return "The text ends too early: a bracket or quote is not closed."
-    return "See the line, or give the job as a Python dict."
-
-
-def _json_doubles(text: str) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
-    """Keys that stand twice in one object of valid JSON, with both places."""
-    stack: list[dict[str, int]] = []
-    last: tuple[str, int] = ("", 0)
-    for token in _TOKEN.finditer(text):
-        word = token[0]
-        if word in ("{", "["):
-            stack.append({})
-        elif word in ("}", "]"):
-            stack.pop()
-        elif word == ":":
-            key = json.loads(last[0], strict=False)
-            if key in stack[-1]:
-                yield key, _place(text, last[1]), _place(text, stack[-1][key])
-            stack[-1].setdefault(key, last[1])
-        last = (word, token.start())
-
-
-def _place(text: str, offset: int) -> tuple[int, int]:
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
-
-
-def _twice(source: str, key: str, at: tuple[int, int], first: tuple[int, int]) -> InvalidInput:
-    says = (
-        f"the key {json.dumps(key, ensure_ascii=False)} stands here again, first in line {first[0]}, column {first[1]}"
-    )
-    return _error(source, at, says, "Keep one of the two.")
-
-
-def _yaml(text: str, source: str) -> Any:
-    loader = _LOADER(text)
-    try:
-        node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = (mark.line + 1, mark.column + 1) if mark else None
-        raise _error(
-            source, at, f"is no YAML here: {error.problem or error.context}", _yaml_remedy(text, error)
-        ) from None
-    except yaml.YAMLError as error:  # a character that YAML does not allow
-        offset = getattr(error, "position", None)
-        at = _place(text, offset) if isinstance(offset, int) else None
-        raise _error(
-            source, at, f"is no YAML: {getattr(error, 'reason', error)}", "Save the file as UTF-8 text."
-        ) from None
-    finally:
-        loader.dispose()
-    return _Yaml(source).value(node, 0) if node is not None else None
-
-
-def _yaml_remedy(text: str, error: yaml.MarkedYAMLError) -> str:
-    if "but found another document" in str(error.problem):
-        return "One file holds one job: leave out the second ---."
-    lines = text.splitlines()
-    line = lines[error.problem_mark.line] if error.problem_mark and error.problem_mark.line < len(lines) else ""
-    if "{{" in line or "{%" in line:
-        return _TEMPLATE
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "Indent with spaces, not with tabs."
-    return "Look at the indentation, and put texts with : # { [ * & ! | > % @ in quotes."
-
-
-class _Yaml:
-    """One walk over YAML's nodes, within bounds."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.nodes = 0
-
-    def refuse(self, node: Any, says: str, remedy: str) -> InvalidInput:
-        return _error(self.source, _mark(node), says, remedy)
-
-    def value(self, node: Any, depth: int) -> Any:
-        self.nodes += 1
-        if self.nodes > NODES:
-            raise self.refuse(node, f"expands to more than {NODES} values", "Use fewer aliases (*name).")
-        if depth > DEEPEST:  # an alias to what it stands in never ends
-            raise self.refuse(node, "is nested too deeply", f"A job has at most {DEEPEST} levels.")
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith((":binary", ":set", ":omap", ":pairs")):
-            raise self.refuse(node, f"has the tag {node.tag}, which means nothing to Batch", "Leave the tag out.")
-        if isinstance(node, yaml.ScalarNode):
-            return None if node.style is None and node.value in _NULLS else node.value
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item, depth + 1) for item in node.value]
-        return self.mapping(node, depth)
-
-    def mapping(self, node: Any, depth: int) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
-        marks: dict[str, tuple[int, int]] = {}
-        for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                merged = self.merge(value_node, depth) | merged
-                continue
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise self.refuse(key_node, "has a list or mapping where a key belongs", _TEMPLATE)
-            key = str(key_node.value)
-            if key in out:
-                raise _twice(self.source, key, _mark(key_node), marks[key])
-            out[key], marks[key] = self.value(value_node, depth + 1), _mark(key_node)
-        return merged | out
-
-    def merge(self, node: Any, depth: int) -> dict[str, Any]:
-        """``<<: *defaults``: the keys of another mapping, or of several of which the first wins."""
-        found = self.value(node, depth + 1)
-        merged: dict[str, Any] = {}
-        for part in found if isinstance(found, list) else [found]:
-            if not isinstance(part, dict):
-                raise self.refuse(
-                    node, "merges something that is no mapping", "After << an alias of a mapping belongs."
-                )
-            merged = part | merged
-        return merged
-
-
-def _mark(node: Any) -> tuple[int, int]:
-    return node.start_mark.line + 1, node.start_mark.column + 1
+def _cut_at(data: bytes, room: int) -> int:
+    """Where to cut: behind the last blank nearby, else between two characters."""
+    blank = data.rfind(b" ", max(1, room - _WORD_BYTES), room)
+    if blank > 0:
+        return blank + 1
+    end = room
+    while data[end] & 0xC0 == 0x80:  # inside a character
+        end -= 1
+    return end

@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from airflow_batchstream.core.jobs import deadlines, news, patience
+from airflow_batchstream.core.jobs import deadlines, events, news, patience
 from airflow_batchstream.core.jobs.deadlines import EXECUTION_MARGIN
 from airflow_batchstream.core.jobs.model import Sight, State, Trouble
 from airflow_batchstream.core.jobs.waits import Cancel, Ended, News, Reason, Step, Wait, Watch
@@ -84,8 +84,8 @@ def _after_sight(watch: Watch, sight: Sight, now: float) -> tuple[Watch, Step]:
     if watch.uid and sight.uid and sight.uid != watch.uid:
         words = f"Another job has taken the name {watch.job.job_id} (uid {sight.uid}): ours, {watch.uid}, was deleted."
         return watch, Ended(Reason.GONE, None, (*said, News(logging.ERROR, words)))
-    watch, events = news.of_events(watch, sight.events)
-    said = (*said, *events, *news.of_state(watch, sight, events))
+    watch, told = news.of_events(watch, sight.events)
+    said = (*said, *told, *news.of_state(watch, sight))
     watch = replace(
         watch,
         uid=watch.uid or sight.uid,
@@ -101,10 +101,8 @@ def _after_sight(watch: Watch, sight: Sight, now: float) -> tuple[Watch, Step]:
 
 def _running_since(sight: Sight, now: float) -> float | None:
     """When the job began to run: as its events tell, since it may have gone on from RUNNING between two looks."""
-    told = [e.at for e in sight.events if e.state == State.RUNNING]
-    if told:
-        return min(told)
-    return now if sight.state is State.RUNNING else None
+    told = events.when(sight.events, State.RUNNING)
+    return now if told is None and sight.state is State.RUNNING else told
 
 
 def _reason_of_end(watch: Watch, state: State) -> Reason:
