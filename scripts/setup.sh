@@ -35,6 +35,15 @@ make_venv() {
     echo "setup: making $venv with $("$PYTHON" --version)"
     rm -rf "$venv"
     "$PYTHON" -m venv "$venv" || fail "$PYTHON could not make $venv (see above)."
+    echo "$PWD" >"$venv/.made-in" # its programs name this folder: a moved one does not work
+}
+
+version() { "$1" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null; }
+
+fits_still() { # is the environment there, in this folder, and of the Python that was asked for?
+    [ -n "$(version "$venv/bin/python")" ] || return 1
+    [ ! -f "$venv/.made-in" ] || [ "$(cat "$venv/.made-in")" = "$PWD" ] || return 1
+    [ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$(version "$venv/bin/python")" ]
 }
 
 bootstrap_uv() { # pip installs uv; uv installs all else, some twenty times faster
@@ -57,8 +66,8 @@ install() { # every package at its pin, nothing resolved
 set -- build "$@"
 stamps="$venv/.installed"
 want=$(cat pyproject.toml scripts/setup.sh $(printf 'requirements/%s.txt ' "$@") | sha256sum | cut -c1-16)
-here=$(printf '%s ' "$PWD" "$@")
-[ -x "$venv/bin/python" ] && "$venv/bin/python" -c '' 2>/dev/null || make_venv
+here="$*"
+fits_still || make_venv
 if [ -f "$stamps" ] && grep -qxF "$want $here" "$stamps"; then exit 0; fi
 
 start=$(date +%s)
