@@ -24,7 +24,7 @@ with DAG(
     catchup=False,
     tags=["batchstream", "example"],
     doc_md=__doc__,
-):
+) as dag:
     scan = ImageScanOperator(task_id="scan", image_uri=IMAGE, region=REGION)
 
     CloudBatchStreamingJobOperator(

@@ -48,7 +48,7 @@ with DAG(
     },
     tags=["batchstream", "example"],
     doc_md=__doc__,
-):
+) as dag:
     CloudBatchStreamingJobOperator(
         task_id="job",
         image_uri="{{ params.image }}",

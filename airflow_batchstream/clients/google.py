@@ -248,7 +248,7 @@ def _events(events: Sequence[Any]) -> tuple[Event, ...]:
     read = [
         Event(
             at=_seconds(e.event_time),
-            kind=e.type,
+            kind=e.type_,
             says=e.description,
             state=batch_v1.TaskStatus.State(e.task_state).name if e.task_state else "",
             exit_code=e.task_execution.exit_code if e.HasField("task_execution") else None,

@@ -18,4 +18,4 @@ def final_errors() -> Iterator[None]:
     except BatchStreamError as e:
         if e.retryable:
             raise
-        raise AirflowFailException(str(e)) from e
+        raise AirflowFailException(str(e)) from None

@@ -19,9 +19,9 @@ SCAN_KEY = "image_scan"
 class ImageScanOperator(BaseOperator):
     """Tell whether Image streaming can start an image, and pin its tag to the digest that was looked at.
 
-    Reads the image's manifest and config, never its layers. Fails, with what to do about it, if the image breaks a rule of
-    Image streaming. ``return_value`` is the pinned reference, to be handed to a job's ``image_uri``; XCom ``image_scan``
-    is a dict of what was found.
+    Reads the image's manifest and config, never its layers. Fails, with what to do about it, if the image breaks a rule
+    of Image streaming. ``return_value`` is the pinned reference, to be handed to a job's ``image_uri``; XCom
+    ``image_scan`` is a dict of what was found.
 
     :param image_uri: ``LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE`` with a tag or digest.
     :param region: the region that the job will run in; the image's location must contain it. None leaves that untold.

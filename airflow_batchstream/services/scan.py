@@ -3,8 +3,8 @@
 Text -> :class:`Reference` -> the rules about its name -> the registry -> the rules about the image -> :class:`Scan`. A
 name that breaks a rule is not asked about, so no token goes to a registry that cannot stream anyway.
 
-**What is pinned.** A tag becomes the digest of what the tag names: the index where there is one, not the manifest of the
-platform. It is the digest that registries, ``docker`` and vulnerability reports show, it stays right when the job's
+**What is pinned.** A tag becomes the digest of what the tag names: the index where there is one, not the manifest of
+the platform. It is the digest that registries, ``docker`` and vulnerability reports show, it stays right when the job's
 machines change their architecture, and it is as immutable as the manifest. Only where several entries of the index fit
 the platform, and a machine may therefore choose another than the one that was looked at, the manifest is pinned.
 """
@@ -118,8 +118,8 @@ async def scan(
             if not error.findings:
                 raise
             found = (*named, *error.findings)
-            asked = {"requests": registry.requests, "bytes_read": registry.bytes_read}
-            return Scan(image_uri, reference, platform, found, **asked)
+            counts = registry.requests, registry.bytes_read
+            return Scan(image_uri, reference, platform, found, requests=counts[0], bytes_read=counts[1])
         return Scan(
             asked=image_uri,
             reference=reference,

@@ -1,6 +1,6 @@
 """Google's schema of a Batch ``Job`` as a table: what :mod:`schema` walks along and :mod:`secrecy` looks at.
 
-The table is data, made from Google's own packages by ``scripts/batch_schema.py``: nothing of ``google.cloud`` is imported.
+The table is data, made from Google's own packages by ``scripts/batch_schema.py``; nothing of ``google.*`` is imported.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """JSON or YAML text -> data, with the line and column of a mistake.
 
-YAML is read without YAML 1.1's guesses: every plain scalar stays the text that was written, and the schema, which knows what
-belongs where, makes numbers and booleans of it. So ``on`` is no boolean, ``010`` no octal number, ``1.10`` keeps its zero
-and ``12:30`` is no count of seconds. JSON's fractions stay text for the same reason.
+YAML is read without YAML 1.1's guesses: every plain scalar stays the text that was written, and the schema, which knows
+what belongs where, makes numbers and booleans of it. So ``on`` is no boolean, ``010`` no octal number, ``1.10`` keeps
+its zero and ``12:30`` is no count of seconds. JSON's fractions stay text for the same reason.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import yaml
 
 from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.core.findings import Finding, Verdict
+from airflow_batchstream.core.jobs.scalars import UNFILLED
 
 LONGEST = 4_000_000
 """Characters of text; Batch takes 1 MB of JSON, and YAML may have comments."""
@@ -40,7 +41,7 @@ def parse_text(text: str, source: str = "job") -> Any:
     """Read a job's text.
 
     :param text: JSON if it starts as JSON does, else YAML.
-    :param source: what the text is called in errors: ``job``, or the file's name. A name that ends in ``.yaml`` or ``.yml`` is
+    :param source: what the text is called in errors: ``job``, or the file's name. What ends in ``.yaml`` or ``.yml`` is
         read as YAML in any case.
     :return: the mapping that it holds.
     :raises InvalidInput: with line and column, also for a key that stands twice in one mapping.
@@ -98,6 +99,8 @@ def _json(text: str, source: str) -> Any:
 
 def _json_remedy(text: str, error: json.JSONDecodeError) -> str:
     before, here = text[: error.pos].rstrip(), text[error.pos : error.pos + 1]
+    if found := UNFILLED.match(text, error.pos):
+        return f"Put the real value in the place of {found[0]}."
     if here == "'":
         return "Write double quotes, not single ones."
     if (here in "]}" and here and before.endswith(",")) or "trailing comma" in error.msg:

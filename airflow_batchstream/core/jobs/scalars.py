@@ -21,7 +21,7 @@ UNFILLED = re.compile(
 # Fields in which a shell, a program or a person reads the text: there $HOME and <b> mean themselves.
 _FREE = frozenset(
     {"commands", "entrypoint", "options", "text", "path", "logsPath", "displayName", "username", "password", "volumes"}
-    | {"mountOptions", "mountPath", "cipherText", "environments", "variables", "secretVariables", "labels", "name"}
+    | {"mountOptions", "cipherText", "environments", "variables", "secretVariables", "name"}
 )
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 _TYPES = {bool: "true or false", type(None): "null", dict: "a mapping", list: "a list", tuple: "a list", str: "a text"}
@@ -107,10 +107,7 @@ def _bool(field: Field, value: Any) -> bool:
 def _enum(field: Field, value: Any) -> str:
     if isinstance(value, Enum) and value.name in field.names:
         return value.name
-    if isinstance(value, bool):
-        number = None
-    else:
-        number = _whole(value)
+    number = _whole(value)
     if number is not None and 0 <= number < len(field.names):
         return field.names[number]
     name = re.sub(r"[\s-]+", "_", value).upper() if isinstance(value, str) else ""

@@ -1,7 +1,7 @@
 """Jobs as people write them -> canonical camelCase JSON, or findings that say what was meant.
 
-First station of a job: :mod:`job_text` -> **schema** -> :mod:`spec` -> :mod:`rules`. It walks a value along Google's own
-table (:mod:`batch_v1`) and knows nothing of what makes sense in Batch, only of form.
+First station of a job: :mod:`job_text` -> **schema** -> :mod:`spec` -> :mod:`rules`. It walks a value along Google's
+own table (:mod:`batch_v1`) and knows nothing of what makes sense in Batch, only of form.
 
 Canonical is what the REST API writes: names of enums, int64 as text, durations as ``"3600s"``. What proto3 does not
 transmit (``0``, ``""``, ``[]``) is dropped, so that what ``Job.to_dict`` prints and the JSON file that the job was read
@@ -147,9 +147,11 @@ class _Walk:
         if not field.repeated:
             return self.one(field, value, path)
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
-            return self.refuse(
-                "type", path, value, f"is {scalars.kind_of(value)} where a list belongs", _list(field, value)
-            )
+            says = f"is {scalars.kind_of(value)} where a list belongs"
+            self.refuse("type", path, value, says, _list(field, value))
+            if isinstance(value, Mapping) and field.kind == "message":
+                self.one(field.item, value, f"{path}[0]")  # all that is wrong in it is said at once
+            return _DROPPED
         items = [self.one(field.item, inner, f"{path}[{index}]") for index, inner in enumerate(value)]
         return [item for item in items if item is not _DROPPED]
 
@@ -215,6 +217,8 @@ def _list(field: Field, value: Any) -> str:
         return "Put it into a list: [{...}]."
     if field.name in SECRET_FIELDS or isinstance(value, bytes):
         return "Put it into a list: [...]."
+    if field.name == "mountOptions" and isinstance(value, str) and "," in value:
+        return f"Write {json.dumps([option.strip() for option in value.split(',')])}."
     if field.name == "commands" and isinstance(value, str) and " " in value.strip():
         return (
             'Each argument is an item of its own: ["python", "main.py"]; a line for a shell: ["/bin/sh", "-c", "..."].'

@@ -1,7 +1,7 @@
 """What of a job may be shown, and what Airflow's masker must know.
 
 Environment values are replaced wherever a job is shown: they are where people keep passwords, whatever the key is
-called. Only values that are secrets for sure go to the masker, since it blanks a value in every line a container prints.
+called. Only values that are secrets for sure go to the masker, which blanks a value in every line a container prints.
 """
 
 from __future__ import annotations
