@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_batchstream.core.jobs.lines import records
 from airflow_batchstream.core.jobs.model import Line
+from airflow_batchstream.core.jobs.times import ns, rfc3339
 from airflow_batchstream.core.jobs.watch import News
 
 
@@ -34,9 +35,10 @@ class TaskLog:
             self._log.info(line)
 
     def news(self, items: Iterable[News]) -> None:
-        """Status events, at the time they happened."""
+        """Status events, at the time they happened; words about the wait, now."""
         for item in items:
-            self._log.log(item.level, item.text)
+            at = {} if item.at is None else {"timestamp": rfc3339(ns(item.at)), "logger": "batch.job"}
+            self._log.log(item.level, item.text, **at)
 
     def lines(self, lines: Iterable[Line]) -> None:
         """What containers printed. Blocks while it writes: some 3,000 lines a second."""

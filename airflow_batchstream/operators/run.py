@@ -18,7 +18,7 @@ from airflow.sdk.log import mask_secret
 
 from airflow_batchstream import connection, links, ownership
 from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import BatchStreamError, Interrupted
+from airflow_batchstream.core.errors import BatchStreamError, ImageRefused, Interrupted
 from airflow_batchstream.core.jobs import identity, outcome, prepare, spec
 from airflow_batchstream.core.jobs.lines import logs_explorer_url
 from airflow_batchstream.core.jobs.model import Sight, Spec
@@ -121,11 +121,10 @@ class JobRun:
         owner = ownership.owner_of(self._context)
         ours = {**identity.labels(owner), identity.SPEC_LABEL: identity.spec_label(job)}
         job = spec.fill(job, streaming=request.streaming, labels=ours)
-        images = [uri for _, uri in spec.images(job)]
-        pinned = await self._scan(images, endpoint, credentials) if self._op.scan_image and images else {}
+        pinned = await self._scan(job, endpoint, credentials) if self._op.scan_image else {}
+        image = next((uri for _, uri in spec.images(job)), "")
         job = spec.with_images(job, pinned)
         self._show(job)
-        image = images[0] if images else ""
         digest = pinned.get(image, image).partition("@")[2]
         return job, Subject(image, digest, streaming=request.streaming)
 
@@ -137,19 +136,27 @@ class JobRun:
         data = prepare.parsed(read_text(name, self._op), name)
         return replace(request, job=self._op.render_template(data, self._context)), Path(name).name
 
-    async def _scan(self, images: list[str], endpoint: Endpoint, credentials: Any) -> Mapping[str, str]:
-        """Look at each image; refuse those that cannot stream. Returns image -> the same with its digest."""
+    async def _scan(self, job: Spec, endpoint: Endpoint, credentials: Any) -> Mapping[str, str]:
+        """Look at each image that is to be streamed; refuse those that cannot. Returns image -> the same, pinned."""
         from airflow_batchstream.services.scan import refuse, scan, table
 
-        token = connection.token_source(credentials)
-        scans = await asyncio.gather(
-            *(scan(uri, region=self._request.region, endpoint=endpoint, token=token) for uri in dict.fromkeys(images))
-        )
-        for one in scans:
-            self._log.table(table(one))
-        for one in scans:
-            refuse(one)
-        return {uri: one.pinned for uri, one in zip(dict.fromkeys(images), scans, strict=True)}
+        token, machine_type = connection.token_source(credentials), spec.machine_type(job)
+        images = spec.streamed_images(job)
+        try:
+            scans = await asyncio.gather(
+                *(
+                    scan(uri, region=self._request.region, machine_type=machine_type, endpoint=endpoint, token=token)
+                    for uri in images
+                )
+            )
+            for one in scans:
+                self._log.table(table(one))
+            for one in scans:
+                refuse(one)
+        except ImageRefused as e:
+            way_out = "scan_image=False submits the job without this look, and without pinning the tag."
+            raise ImageRefused(f"{e}\n{way_out}", findings=e.findings, retryable=e.retryable) from None
+        return {one.asked: one.pinned for one in scans if one.pinned}
 
     def _show(self, job: Spec) -> None:
         """The effective job, folded in the UI."""

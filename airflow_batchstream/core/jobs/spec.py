@@ -25,8 +25,10 @@ __all__ = [
     "containers",
     "fill",
     "images",
+    "machine_type",
     "masked",
     "secrets",
+    "streamed_images",
     "with_images",
 ]
 
@@ -250,6 +252,18 @@ def images(spec: Spec) -> list[tuple[str, str]]:
     """``(path, image_uri)`` of each container runnable that names an image."""
     found = ((f"{path}.imageUri", container.get("imageUri")) for path, container in containers(spec))
     return [(path, uri) for path, uri in found if isinstance(uri, str) and uri]
+
+
+def streamed_images(spec: Spec) -> list[str]:
+    """The images that are to be streamed, each once, of a spec that :func:`fill` has filled."""
+    found = (c.get("imageUri") for _, c in containers(spec) if c.get("enableImageStreaming") is True)
+    return list(dict.fromkeys(uri for uri in found if isinstance(uri, str) and uri))
+
+
+def machine_type(spec: Spec) -> str:
+    """The machine type of the job's VMs; empty where Batch chooses, or an instance template does."""
+    instances = spec.get("allocationPolicy", {}).get("instances") or [{}]
+    return str(instances[0].get("policy", {}).get("machineType", ""))
 
 
 def with_images(spec: Spec, pinned: Mapping[str, str]) -> Spec:
