@@ -13,8 +13,8 @@ QUICK_SECONDS = 2.0
 _SHORTEST = 0.01
 
 WORDS = {
-    Reason.TIMEOUT: "timeout_seconds has passed since the job was created",
-    Reason.QUEUED_TIMEOUT: "queued_timeout_seconds has passed and the job was never RUNNING",
+    Reason.TIMEOUT: "timeout_seconds has passed, counted from the job's creation",
+    Reason.QUEUED_TIMEOUT: "queued_timeout_seconds has passed, and the job was never RUNNING",
     Reason.EXECUTION_TIMEOUT: "the task's execution_timeout is about to strike",
 }
 """What each deadline is called in the log."""

@@ -51,7 +51,7 @@ class ReadSettings:
 
 
 def for_endpoint(endpoint: Endpoint) -> ReadSettings:
-    """The figures of Google, or those of a local Batch, whose quota is its own and whose entries are findable at once."""
+    """The figures for Google, or for a local Batch, whose quota is its own and whose entries are findable at once."""
     google = ReadSettings()
     local = bool(endpoint.emulator)
     return ReadSettings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from airflow_batchstream.core.jobs import deadlines
 from airflow_batchstream.core.jobs.ends import Outcome
 from airflow_batchstream.core.jobs.exit_codes import meaning
 from airflow_batchstream.core.jobs.failures import FailedTask, by_code
@@ -17,12 +18,6 @@ _TASKS_SHOWN = 5
 _EVENTS_SHOWN = 3
 _SAYS = 600
 _LINE = 300
-
-_DEADLINE_WORDS = {
-    Reason.TIMEOUT: "timeout_seconds passed, counted from the job's creation",
-    Reason.QUEUED_TIMEOUT: "queued_timeout_seconds passed and it was never RUNNING",
-    Reason.EXECUTION_TIMEOUT: "the task's execution_timeout was about to strike",
-}
 
 
 def block(outcome: Outcome, tail: int) -> list[str]:
@@ -44,7 +39,7 @@ def block(outcome: Outcome, tail: int) -> list[str]:
 def _headline(outcome: Outcome) -> str:
     job, state = outcome.watch.job.job_id, outcome.state
     if outcome.reason in DEADLINES:
-        return f"Job {job} did not end in time: {_DEADLINE_WORDS[outcome.reason]}. {_fate(outcome)}"
+        return f"Job {job} did not end in time: {deadlines.WORDS[outcome.reason]}. {_fate(outcome)}"
     if outcome.reason is Reason.REFUSED:
         return f"Batch does not let us look at job {job}: {outcome.watch.error or outcome.watch.error_code}"
     if outcome.reason is Reason.GONE:

@@ -170,8 +170,8 @@ def _keep_deadlines(
     if not watch.cancel_on_timeout or asked_for_already:
         return watch, Ended(reason, sight, said)
     watch = replace(watch, cancel_reason=str(reason), cancel_since=now)
-    words = deadlines.WORDS[reason]
-    return watch, Cancel(reason, (*said, News(logging.WARNING, f"{words[0].upper()}{words[1:]}: cancelling the job.")))
+    words = f"Cancelling the job: {deadlines.WORDS[reason]}."
+    return watch, Cancel(reason, (*said, News(logging.WARNING, words)))
 
 
 def _keep_cancelling(watch: Watch, sight: Sight | None, now: float, said: tuple[News, ...]) -> Step:

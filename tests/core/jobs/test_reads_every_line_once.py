@@ -304,7 +304,7 @@ def property_of(plan_of: Callable[..., Any], examples: int) -> Callable[[], None
 class TestMutants:
     @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
     def test_each_mistake_is_caught(self, mutant: Mutant) -> None:
-        with mutated(mutant) as module, pytest.raises(AssertionError, match="lost|doubled|settled|query"):
+        with mutated(mutant) as module, pytest.raises(AssertionError, match=r"lost|doubled|settled|query"):
             property_of(module.ReadPlan, 1000)()
 
     def test_the_unchanged_source_passes_the_same_way(self) -> None:
