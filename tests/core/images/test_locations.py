@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_batchstream.core.images.locations import MULTI_REGIONS, covers, locations_for
+
+
+class TestWhetherALocationContainsARegion:
+    @pytest.mark.parametrize("region", ["us-central1", "europe-west2", "northamerica-south1", "mars-north1"])
+    def test_a_region_contains_itself_known_or_not(self, region: str) -> None:
+        assert covers(region, region) is True
+
+    @pytest.mark.parametrize(
+        ("location", "region"),
+        [
+            ("us", "us-central1"),
+            ("us", "us-west4"),
+            ("europe", "europe-west1"),
+            ("europe", "europe-north2"),
+            ("asia", "asia-south2"),
+        ],
+    )
+    def test_a_multi_region_contains_its_regions(self, location: str, region: str) -> None:
+        assert covers(location, region) is True
+
+    @pytest.mark.parametrize("region", ["europe-west2", "europe-west6"])
+    def test_london_and_zurich_are_not_in_europe(self, region: str) -> None:
+        assert covers("europe", region) is False
+
+    @pytest.mark.parametrize(
+        ("location", "region"),
+        [
+            ("us", "europe-west1"),
+            ("us", "northamerica-northeast1"),
+            ("europe", "us-east1"),
+            ("europe", "me-west1"),
+            ("asia", "australia-southeast1"),
+            ("us-central1", "us-east1"),
+            ("us-central9", "us-east1"),
+            ("us-central1", "europe-west99"),
+        ],
+    )
+    def test_what_is_certainly_elsewhere_is_not_in_it(self, location: str, region: str) -> None:
+        assert covers(location, region) is False
+
+    @pytest.mark.parametrize(
+        ("location", "region"),
+        [
+            ("us", "us-north7"),
+            ("europe", "europe-west99"),
+            ("asia", "me-central1"),
+            ("africa", "africa-south1"),
+            ("asia1", "asia-northeast1"),
+            ("us-central1", ""),
+            ("", "us-central1"),
+            ("us", "somewhere"),
+        ],
+    )
+    def test_what_is_not_known_is_not_guessed(self, location: str, region: str) -> None:
+        assert covers(location, region) is None
+
+    def test_no_region_is_in_two_multi_regions(self) -> None:
+        regions = [region for known in MULTI_REGIONS.values() for region in known]
+        assert len(regions) == len(set(regions))
+
+    def test_where_an_image_may_be_starts_with_the_region_itself(self) -> None:
+        assert locations_for("europe-west4") == ["europe-west4", "europe"]
+        assert locations_for("europe-west2") == ["europe-west2"]
