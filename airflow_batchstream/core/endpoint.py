@@ -51,5 +51,7 @@ class Endpoint:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Endpoint:
         """The reverse; what an older or newer version wrote is accepted, unknown keys are dropped."""
-        known = {k: tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in plain.items()}
+        known: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in plain.items()
+        }
         return cls(**{k: v for k, v in known.items() if k in cls.__slots__})

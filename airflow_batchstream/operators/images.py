@@ -60,7 +60,7 @@ class ImageScanOperator(BaseOperator):
             found = asyncio.run(
                 scan(
                     self.image_uri,
-                    region=self.region,
+                    region=self.region or "",
                     machine_type=self.machine_type or "",
                     endpoint=endpoint,
                     token=connection.token_source(credentials),
@@ -69,4 +69,4 @@ class ImageScanOperator(BaseOperator):
             TaskLog(self.log).table(table(found))
             context["ti"].xcom_push(key=SCAN_KEY, value=found.as_dict())
             refuse(found)
-        return found.pinned
+        return str(found.pinned)
