@@ -30,6 +30,7 @@ _ESCAPES = re.compile(
 )
 _CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x1B)}
 _CONTROLS |= {0x7F: "␡"} | dict.fromkeys(range(128, 160), "�") | {0x85: "␤", 0x2028: "␤", 0x2029: "␤"}
+_CONTROLS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # half a character: no UTF-8 holds it
 _STRAY_ESCAPE = re.compile(rf"\x1b(?!{_COLOUR})")
 
 
@@ -47,13 +48,13 @@ def plain(text: str) -> str:
 
 
 def pieces(text: str, most: int = LINE_BYTES) -> list[str]:
-    """A line in pieces of at most ``most`` bytes, marked where they go on; no character is cut.
+    """A cleaned line in pieces of at most ``most`` bytes, marked where they go on; no character is cut.
 
     :param most: bytes of UTF-8, marks included; no less than 64.
     """
-    if len(text) <= most // 4 or len(text.encode(errors="replace")) <= most:
+    if len(text) <= most // 4 or len(rest := text.encode()) <= most:
         return [text]
-    rest, cut = text.encode(errors="replace"), list[str]()
+    cut = list[str]()
     room = most - len((CONTINUED + CONTINUES).encode())
     while len(rest) > room:
         end = _cut_at(rest, room)
