@@ -1,0 +1,50 @@
+"""The services against a local Batch in a child process, through Google's own clients."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from submitting import Told
+
+from airflow_batchstream.clients.google import GoogleClients
+from airflow_batchstream.core.endpoint import Endpoint
+from airflow_batchstream.core.jobs.model import Owner
+from airflow_batchstream.emulator.testing import Local, running
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """One local Batch for all tests of services; faults name the job they are for."""
+    with running(tmp_path_factory.mktemp("services"), "--grace", "1") as one:
+        yield one
+
+
+@pytest.fixture
+def in_loop(local: Local) -> Callable[[Callable[[GoogleClients], Awaitable[Any]]], Any]:
+    """Run a coroutine function with clients of the local Batch."""
+
+    def run(work: Callable[[GoogleClients], Awaitable[Any]]) -> Any:
+        async def main() -> Any:
+            async with GoogleClients(Endpoint.local(local.address)) as clients:
+                return await asyncio.wait_for(work(clients), 60)
+
+        return asyncio.run(main())
+
+    return run
+
+
+@pytest.fixture
+def owner() -> Owner:
+    """The attempt of a task that no other test knows."""
+    return Owner(f"dag{next(_numbers)}", "run", "task", -1, 0, "2026-01-01T00:00:00.000001+00:00")
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
