@@ -168,6 +168,8 @@ class Fetcher:
             raise FetchError(_words(url, error), passing=not _certificate(error)) from None
         except httpx2.HTTPError as error:
             raise FetchError(f"{url.host} did not answer as HTTP does: {error}", passing=True) from None
+        except UnicodeError as error:  # a label of more than 63 characters
+            raise FetchError(f"{_shown(url.host)} is no host name: {error}", passing=False) from None
 
     async def _read(self, response: httpx2.Response, limit: int, whole: bool) -> bytes:
         if whole and response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -207,9 +209,12 @@ def _url(text: str, base: httpx2.URL | None = None) -> httpx2.URL:
     if base is not None and not text:
         raise FetchError(f"{base.host} redirects to nowhere", passing=False)
     try:
-        return base.join(text) if base is not None else httpx2.URL(text)
+        url = base.join(text) if base is not None else httpx2.URL(text)
     except (httpx2.InvalidURL, ValueError):
         raise FetchError(f"{_shown(text)} is no address", passing=False) from None
+    if not 0 < (url.port or 443) < 65536:
+        raise FetchError(f"{_shown(text)} is no address: its port is {url.port}", passing=False)
+    return url
 
 
 def _unsafe(target: httpx2.URL) -> str:
@@ -235,7 +240,7 @@ async def _unsafe_addresses(host: str) -> str:
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return ""
     for *_, address in found:
         ip = ipaddress.ip_address(str(address[0]).partition("%")[0])

@@ -78,6 +78,11 @@ class HostileRegistry:
         self._keep(made)
         return made
 
+    def reset(self) -> None:
+        """Forget images, faults and requests: a new registry at the same address."""
+        for held in (self.tags, self.manifests, self.blobs, self.seen, self.faults):
+            held.clear()
+
     def fail(self, *faults: Fault) -> None:
         """Let each fault answer one request, in this order, before the registry behaves again."""
         self.faults += faults

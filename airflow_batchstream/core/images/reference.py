@@ -190,6 +190,9 @@ def _split_host(name: str, text: str) -> tuple[str, str]:
     if not slash or not (first == "localhost" or "." in first or ":" in first):
         return DOCKER_HUB, name
     if _HOST.fullmatch(first):
+        port = first.rpartition(":")[2]
+        if ":" in first and port.isdigit() and not 0 < int(port) < 65536:
+            raise ValueError(f"{_show(text)}: {port} is no port, the highest is 65535")
         return first, rest
     if _HOST.fullmatch(first.lower()):
         raise ValueError(f"{_show(text)}: the host {_show(first)} has upper-case letters, write {first.lower()}")

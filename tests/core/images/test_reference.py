@@ -127,6 +127,7 @@ class TestWhatIsNoNameIsToldWhatWasMeant:
             ("us-docker.pkg.dev/p/r/Image:1", "the part 'Image' has upper-case letters, write image"),
             ("us_docker.pkg.dev/p/r/i", "is no host"),
             ("us-docker.pkg.dev:http/p/r/i", "is no host"),
+            ("localhost:99999/i", "99999 is no port"),
             ("us-docker.pkg.dev", "write us-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE"),
             ("us-docker.pkg.dev/", "names no image"),
             ("us-docker.pkg.dev//r/i", "empty part"),
