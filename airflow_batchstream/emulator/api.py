@@ -28,11 +28,13 @@ from airflow_batchstream.emulator.surface import Route, Rpc, surface
 
 log = logging.getLogger(__name__)
 
-SYSTEM_PARAMETERS = frozenset(
-    ["$.xgafv", "$alt", "$prettyPrint", "access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint", "quotaUser", "upload_protocol", "uploadType"]
-)
+SYSTEM_PARAMETERS = frozenset({
+    "$.xgafv", "$alt", "$prettyPrint", "access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint",
+    "quotaUser", "upload_protocol", "uploadType",
+})  # fmt: skip
 """Query parameters that belong to Google's front end and not to a request (source: the discovery documents)."""
 
+_GenericRpcHandler: Any = grpc.GenericRpcHandler  # grpcio before 1.66 has no types, later ones are generic
 Handler = Callable[[Any], Awaitable[Any]]
 Connection = Callable[[], None]
 CONNECTION: ContextVar[Connection | None] = ContextVar("connection", default=None)
@@ -49,7 +51,7 @@ class Around(Protocol):
     async def call(self, rpc: Rpc, request: Any, handler: Handler) -> Any: ...
 
 
-class GoogleApi(grpc.GenericRpcHandler):  # type: ignore[misc]
+class GoogleApi(_GenericRpcHandler):  # type: ignore[misc]
     """An ASGI app and a gRPC handler for the calls of the given handlers.
 
     :param handlers: service name (``google.cloud.batch.v1.BatchService``) -> object with a coroutine a call, named in
@@ -89,7 +91,7 @@ class GoogleApi(grpc.GenericRpcHandler):  # type: ignore[misc]
             raise gax.InternalServerError(f"The local Batch failed in {rpc.name}: {error!r}") from error
         return rpc.response() if answer is None else answer
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: Any) -> Any:
         """The gRPC side."""
         rpc = self.rpcs.get(handler_call_details.method)
         if rpc is None:

@@ -1,7 +1,8 @@
 """One attempt of one task: its runnables in order, each a process of this machine, and the exit code that comes out.
 
-Rules of Batch kept here: a runnable that fails ends the task, but ``alwaysRun`` ones still run; ``ignoreExitStatus`` and
-``background`` failures do not count; the first error is the task's; a runnable or task over its time ends as 50005.
+Rules of Batch kept here: a runnable that fails ends the task, but ``alwaysRun`` ones still run; failures do not count
+where ``ignoreExitStatus`` is set, nor in the ``background``; the first error is the task's; a runnable or task over its
+time ends as 50005.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Attempt:
 
     def __init__(self, machine: Machine, record: Record, index: int, log: JobLog, stop: asyncio.Event) -> None:
         job, spec = record.job, record.spec
-        self.machine, self.log, self.stop = machine, log, stop
+        self.machine, self.log, self.stop, self.job_name = machine, log, stop, job.name
         self.group, self.index, self.attempt = spec.task_groups[0], index, job.tasks[index].attempt
         self.task_id = f"task/{job.uid}-{GROUP}-{index}/{self.attempt}/0"
         self.vm = _vm(job.uid, spec, job.name, index // (self.group.task_count_per_node or 1), self.attempt)

@@ -24,7 +24,11 @@ from airflow_batchstream.emulator.views import job_view, operation_view, task_vi
 _ListJobsResponse: Any = batch_v1.ListJobsResponse.pb()
 _ListTasksResponse: Any = batch_v1.ListTasksResponse.pb()
 
-REGIONS = ["asia-east1", "asia-northeast1", "asia-south1", "asia-southeast1", "australia-southeast1", "europe-north1", "europe-west1", "europe-west2", "europe-west3", "europe-west4", "europe-west6", "northamerica-northeast1", "southamerica-east1", "us-central1", "us-east1", "us-east4", "us-west1", "us-west2"]
+REGIONS = (
+    "asia-east1", "asia-northeast1", "asia-south1", "asia-southeast1", "australia-southeast1", "europe-north1",
+    "europe-west1", "europe-west2", "europe-west3", "europe-west4", "europe-west6", "northamerica-northeast1",
+    "southamerica-east1", "us-central1", "us-east1", "us-east4", "us-west1", "us-west2",
+)  # fmt: skip
 """What ``locations.list`` shows. Any region may be used, so that a new one needs no new release."""
 
 
@@ -46,7 +50,7 @@ class BatchHandlers:
         key = f"create {request.parent} {request.request_id}" if request.request_id else ""
         if known := self.store.jobs.get(self.store.remembered(key, now)):
             return job_view(known, now)
-        spec = validate.accept(request.job, region)
+        spec = validate.accept(request.job, project, region, job_id)
         name = f"{request.parent}/jobs/{job_id}"
         if name in self.store.jobs:
             raise gax.AlreadyExists(f"Resource '{name}' already exists")

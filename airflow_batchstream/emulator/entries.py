@@ -1,7 +1,7 @@
 """Log entries in SQLite: written in batches, read in order, by key and not by offset.
 
-A writer collects lines and writes them a hundred or a few thousand at a time; when too many wait, it writes at once, on the
-spot, which holds up the program that prints them. So memory is bounded and 10,000 lines a second are no burden.
+Lines are collected and written together, twenty times a second. When too many wait they are written on the spot, which
+holds up the program that prints them: so memory is bounded, and 10,000 lines a second are no burden.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Entries:
             self._db.execute("COMMIT")
 
     def read(self, span: Span, now: int) -> Iterator[Entry]:
-        """Rows of ``span`` that can be found at ``now``, in order. May run in any thread: it opens its own connection."""
+        """Rows of ``span`` that can be found at ``now``, in order. For any thread: it opens its own connection."""
         db = self._connect()
         try:
             if span.uids is None:

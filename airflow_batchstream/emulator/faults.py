@@ -3,10 +3,12 @@
 Three kinds, told apart by their keys (docs/local-batch.md has examples of each):
 
 - a *call* fault has ``method``: a status before or after the effect, a lost answer, a delay;
-- a *job* fault has ``refuse``, ``stay`` or ``late``: no task ever run, a state that stays, log entries that come late;
+- a *job* fault has ``refuse``, ``stay``, ``exit_code``, ``late`` or ``hidden``: no task ever run, a state that stays, a
+  task that is lost with its VM, log entries that come late;
 - a *quota* has ``reads_per_minute``: more ``entries.list`` in a minute are answered with RESOURCE_EXHAUSTED.
 
-``job`` is a pattern (``train-*``) of job ids or full names. Chance comes from a seed: the same calls meet the same faults.
+``job`` is a pattern (``train-*``) of job ids or full names. Chance comes from a seed: the same calls in the same order
+meet the same faults.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from google.api_core import exceptions as gax
 from airflow_batchstream.emulator.api import AnswerLost, Handler
 from airflow_batchstream.emulator.surface import Rpc
 
+_ACTS = "refuse, stay, exit_code, late, hidden, reads_per_minute"
 STATES = ("QUEUED", "SCHEDULED", "RUNNING", "CANCELLATION_IN_PROGRESS", "DELETION_IN_PROGRESS")
 
 
@@ -46,7 +49,9 @@ class Fault:
         (``when``).
     :param lost: the call takes effect, then its connection closes without an answer.
     :param delay: seconds that the answer is held back.
-    :param refuse: why the job ends before any of its tasks exists.
+    :param refuse: why the job ends before any of its tasks runs: from QUEUED, or from the state ``refuse_in``.
+    :param exit_code: an attempt of a task ends with it ``delay`` seconds after its start, whatever it is doing: 50001
+        is a preempted VM.
     :param stay: a state that the job stays in for ``seconds``; ``says`` is the status event that explains it.
     :param late: at most so many seconds until Cloud Logging receives an entry; ``hidden`` until it can then be found.
     :param reads_per_minute: the quota of ``entries.list``.
@@ -61,6 +66,8 @@ class Fault:
     lost: bool = False
     delay: float = 0.0
     refuse: str = ""
+    refuse_in: str = "QUEUED"
+    exit_code: int = 0
     stay: str = ""
     seconds: float = 3600.0
     says: str = ""
@@ -88,19 +95,19 @@ class Fault:
         return fault
 
     def _check(self) -> None:
-        acts = (self.refuse, self.stay, self.late, self.hidden, self.reads_per_minute)
+        acts = (self.refuse, self.stay, self.exit_code, self.late, self.hidden, self.reads_per_minute)
         if self.method and any(acts):
-            raise FaultError(
-                "method belongs to faults of calls; refuse, stay, late, hidden, reads_per_minute do not go with it."
-            )
+            raise FaultError(f"method is for faults of calls; it does not go with {_ACTS}.")
         if self.method and not (self.status or self.lost or self.delay):
             raise FaultError("A fault of a call needs status, lost or delay.")
         if not self.method and not any(acts):
-            raise FaultError("A fault needs method, refuse, stay, late, hidden or reads_per_minute.")
+            raise FaultError(f"A fault needs method, or one of {_ACTS}.")
         if self.status and self.status not in grpc.StatusCode.__members__:
             raise FaultError(f"status {self.status!r} is none of {', '.join(grpc.StatusCode.__members__)}.")
         if self.when not in ("before", "after"):
             raise FaultError(f"when is {self.when!r}: write before or after.")
+        if self.refuse_in not in ("QUEUED", "SCHEDULED"):
+            raise FaultError(f"refuse_in is {self.refuse_in!r}: write QUEUED or SCHEDULED.")
         if self.stay and self.stay not in STATES:
             raise FaultError(f"stay is {self.stay!r}: write one of {', '.join(STATES)}.")
 
@@ -173,9 +180,13 @@ class Faults:
                 raise _error(fault)
         return answer
 
-    def refusal(self, name: str) -> str:
-        """Why this job ends before any of its tasks exists, or empty."""
-        return next((f.refuse for f in self._due(lambda f: bool(f.refuse), _names(name))), "")
+    def refusal(self, name: str, state: str) -> str:
+        """Why this job ends in this state, before any of its tasks runs, or empty."""
+        return next((f.refuse for f in self._due(lambda f: bool(f.refuse) and f.refuse_in == state, _names(name))), "")
+
+    def lost(self, name: str) -> tuple[float, int] | None:
+        """After how many seconds the next attempt of a task of this job is lost, and its exit code."""
+        return next(((f.delay, f.exit_code) for f in self._due(lambda f: bool(f.exit_code), _names(name))), None)
 
     def stays(self, name: str, state: str) -> tuple[float, str] | None:
         """Seconds that this job stays in a state, and the status event about it."""

@@ -1,9 +1,9 @@
 """Every field of a Batch job, and what the local Batch does with it: the one list that the server and its docs go by.
 
-``REAL`` has its effect here. ``IGNORED`` is taken, kept and shown, and changes nothing: there is one machine, and it is this
-one. ``REFUSED`` is answered with UNIMPLEMENTED, because the job would not do what it says. ``OUTPUT`` is Batch's own to fill;
-what a caller sends there is dropped, as Batch drops it. ``STREAMED`` is ignored by Batch itself (not only here) when
-``enableImageStreaming`` is on.
+``REAL`` has its effect here. ``IGNORED`` is taken, kept and shown, and changes nothing: there is one machine, and it is
+this one. ``REFUSED`` is answered with UNIMPLEMENTED, because the job would not do what it says. ``OUTPUT`` is Batch's
+own to fill; what a caller sends there is dropped, as Batch drops it. ``STREAMED`` is real, but Batch itself (not only
+this server) ignores it where ``enableImageStreaming`` is on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 
 class Treatment(StrEnum):
@@ -42,6 +40,9 @@ _GROUP, _TASK, _RUN = "taskGroups", "taskGroups.taskSpec", "taskGroups.taskSpec.
 _SECRET = Field(_X, "There is no Secret Manager here: put a stand-in value into variables.")
 _CIPHER = Field(_X, "There is no Key Management Service here: put a stand-in value into variables.")
 _MACHINE = Field(_I, "The machine is this one.")
+_NFS = Field(_X, "No NFS is mounted here: use a container's volumes.")
+_GPU = Field(_I, "A job sees the GPUs that its runtime shows it, if any.")
+_PUBSUB = Field(_X, "There is no Pub/Sub here: leave notifications out.")
 _NET = Field(_I, "The network is this machine's.")
 
 
@@ -68,11 +69,11 @@ FIELDS: dict[str, Field] = {
     f"{_RUN}.container.commands": Field(_R),
     f"{_RUN}.container.entrypoint": Field(_R, "Replaces the image's, and drops its CMD, as Docker does."),
     f"{_RUN}.container.volumes": Field(_R, "SRC:DST[:ro], folders of this machine."),
-    f"{_RUN}.container.options": Field(_X, "There is no Docker here; with streaming Batch ignores it, and so does this server."),
+    f"{_RUN}.container.options": Field(_X, "There is no Docker here. With streaming, Batch and this server ignore it."),
     f"{_RUN}.container.blockExternalNetwork": Field(_S, "Where the runtime isolates."),
     f"{_RUN}.container.username": Field(_I, "The registry of this server wants no login."),
     f"{_RUN}.container.password": Field(_I, "The registry of this server wants no login."),
-    f"{_RUN}.container.enableImageStreaming": Field(_R, "The agent's log says that the image is streamed; Batch's own omissions are kept."),
+    f"{_RUN}.container.enableImageStreaming": Field(_R, "Changes which fields count, and what the agent logs."),
     f"{_RUN}.script.path": Field(_R, "A program of this machine."),
     f"{_RUN}.script.text": Field(_R, "Run by /bin/sh, or by what its first line names."),
     f"{_RUN}.barrier.name": Field(_X, "Tasks cannot wait for each other here."),
@@ -89,9 +90,9 @@ FIELDS: dict[str, Field] = {
     f"{_TASK}.lifecyclePolicies.action": Field(_R),
     f"{_TASK}.lifecyclePolicies.actionCondition.exitCodes": Field(_R),
     f"{_TASK}.environments": Field(_R, "The old name of environment.variables."),
-    **_below(f"{_TASK}.volumes", "nfs.server nfs.remotePath", Field(_X, "No NFS is mounted here: use a container's volumes.")),
-    f"{_TASK}.volumes.gcs.remotePath": Field(_R, "A folder of this machine stands for the bucket: STATE_DIR/buckets/REMOTE_PATH."),
-    f"{_TASK}.volumes.deviceName": Field(_R, "A folder of this machine stands for the disk, empty for each attempt of a task."),
+    **_below(f"{_TASK}.volumes.nfs", "server remotePath", _NFS),
+    f"{_TASK}.volumes.gcs.remotePath": Field(_R, "STATE_DIR/buckets/REMOTE_PATH stands for the bucket."),
+    f"{_TASK}.volumes.deviceName": Field(_R, "A folder stands for the disk, empty for each attempt of a task."),
     f"{_TASK}.volumes.mountPath": Field(_R, "In containers only: a script finds nothing there."),
     f"{_TASK}.volumes.mountOptions": Field(_I),
     **_environment(f"{_TASK}.environment"),
@@ -103,9 +104,9 @@ FIELDS: dict[str, Field] = {
     f"{_GROUP}.requireHostsFile": Field(_R, "BATCH_HOSTS_FILE names one host: this one."),
     f"{_GROUP}.permissiveSsh": Field(_I),
     f"{_GROUP}.runAsNonRoot": Field(_X, "Give the image a USER instead."),
-    "allocationPolicy.location.allowedLocations": Field(_R, "Checked to lie in the job's region; the first zone is in the VMs' names."),
+    "allocationPolicy.location.allowedLocations": Field(_R, "Must be in the job's region; names the VMs' zone."),
     **_below(_VM, "machineType minCpuPlatform provisioningModel reservation", _MACHINE),
-    **_below(f"{_VM}.accelerators", "type count installGpuDrivers driverVersion", Field(_I, "A job sees the GPUs that its runtime shows it, if any.")),
+    **_below(f"{_VM}.accelerators", "type count installGpuDrivers driverVersion", _GPU),
     **_below(f"{_VM}.bootDisk", "image snapshot type sizeGb diskInterface", _MACHINE),
     **_below(f"{_VM}.disks.newDisk", "image snapshot type sizeGb diskInterface", _MACHINE),
     **_below(f"{_VM}.disks", "existingDisk deviceName", Field(_I, "See taskGroups.taskSpec.volumes.deviceName.")),
@@ -123,14 +124,17 @@ FIELDS: dict[str, Field] = {
     "logsPolicy.destination": Field(_R, "CLOUD_LOGGING, or nothing: then nothing is kept. PATH is refused."),
     "logsPolicy.logsPath": Field(_X, "Use destination CLOUD_LOGGING."),
     "logsPolicy.cloudLoggingOption.useGenericTaskMonitoredResource": Field(_R),
-    **_below("notifications", "pubsubTopic message.type message.newJobState message.newTaskState", Field(_X, "There is no Pub/Sub here: leave notifications out.")),
+    **_below("notifications", "pubsubTopic message.type message.newJobState message.newTaskState", _PUBSUB),
 }  # fmt: skip
-"""Path (without list positions and map keys) -> treatment. ``tests/emulator/test_coverage_table.py`` holds it against Google's
-installed client: a new field fails there."""
+"""Path (without list positions and map keys) -> treatment. ``tests/emulator/test_coverage.py`` holds it against
+Google's installed client: a field that is new there fails."""
 
 
-def leaves(message: Descriptor, prefix: str = "") -> Iterator[str]:
-    """The paths of all fields of a message that hold values, as they stand in :data:`FIELDS`."""
+def leaves(message: Any, prefix: str = "") -> Iterator[str]:
+    """The paths of all fields that hold values, as they stand in :data:`FIELDS`.
+
+    :param message: a protobuf descriptor.
+    """
     for field in message.fields:
         path = f"{prefix}{field.json_name}"
         if FIELDS.get(path, Field(_R)).treatment is _O or not _nested(field):
@@ -152,6 +156,6 @@ def set_fields(message: Any, prefix: str = "", shown: str = "job") -> Iterator[t
             yield from set_fields(value, f"{path}.", place)
 
 
-def _nested(field: FieldDescriptor) -> bool:
+def _nested(field: Any) -> bool:
     inner = field.message_type
     return bool(inner) and not inner.GetOptions().map_entry and not inner.full_name.startswith("google.protobuf.")

@@ -84,8 +84,8 @@ class JobLog:
             self._origin = self.entries.origin(self._labels, self._resource)
         late, hidden = self.delays()
         self.entries.write(
-            project=self.project, log=log, severity=SEVERITIES[severity], uid=self.uid, origin=self._origin, task_id=task_id,
-            runnable=runnable, text=text, late=late, hidden=hidden,
+            project=self.project, log=log, severity=SEVERITIES[severity], uid=self.uid, origin=self._origin,
+            task_id=task_id, runnable=runnable, text=text, late=late, hidden=hidden,
         )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Pages of a list: filter, order, size, token, as Google's list calls have them.
 
-The filter language (AIP-160) is understood in its common part: ``state=RUNNING``, ``labels.env="test"``, ``create_time>="..."``,
-with AND, OR, NOT and parentheses. It shares the grammar of :mod:`.log_filter`.
+The filter language (AIP-160) is understood in its common part: ``state=RUNNING``, ``labels.env="test"``,
+``create_time>="2026-01-31T00:00:00Z"``, with AND, OR, NOT and parentheses. It shares the grammar of :mod:`.log_filter`.
 """
 
 from __future__ import annotations

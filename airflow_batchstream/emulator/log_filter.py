@@ -2,10 +2,11 @@
 
     logName="projects/p/logs/batch_task_logs" AND timestamp>="2026-01-01T00:00:00Z" AND labels.job_uid=("a" OR "b")
 
-:func:`parse` makes a tree, :func:`matches` asks it of one entry, :func:`span` reads off what an index can use. Comparisons:
-``=`` ``!=`` ``:`` ``<`` ``<=`` ``>`` ``>=`` ``=~`` ``!~``; ``AND`` (also by standing side by side) ``OR`` ``NOT`` ``-``
-and parentheses, also on the right of a comparison; ``log_id("...")``. As in Cloud Logging, ``OR`` binds more tightly than
-``AND``, strings compare without regard to case but for ``=~``, and a missing field matches nothing.
+:func:`parse` makes a tree, :func:`matches` asks it of one entry, :func:`required` and :func:`bounds` read off what an
+index can use. Comparisons: ``=`` ``!=`` ``:`` ``<`` ``<=`` ``>`` ``>=`` ``=~`` ``!~``. They are joined by ``AND`` (also
+by standing side by side), ``OR``, ``NOT``, ``-`` and parentheses, also right of a comparison; there is ``log_id()``.
+As in Cloud Logging, ``OR`` binds more tightly than ``AND``, strings compare without regard to case but for ``=~``, and a
+missing field matches nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ FIELDS = frozenset({*TIMES, "severity", "logName", "insertId", "textPayload", "r
 """Fields that can be asked for, besides ``labels.*`` and ``resource.labels.*``."""
 
 _SPELLINGS = {
-    "log_name": "logName", "insert_id": "insertId", "text_payload": "textPayload", "receive_timestamp": "receiveTimestamp",
-    "receivetimestamp": "receiveTimestamp", "logname": "logName", "insertid": "insertId", "textpayload": "textPayload",
+    "log_name": "logName", "logname": "logName", "insert_id": "insertId", "insertid": "insertId",
+    "text_payload": "textPayload", "textpayload": "textPayload",
+    "receive_timestamp": "receiveTimestamp", "receivetimestamp": "receiveTimestamp",
 }  # fmt: skip
 
 MAX_CHARS = 20_000

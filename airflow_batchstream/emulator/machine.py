@@ -2,9 +2,9 @@
 
     step(job, event, now) -> job
 
-``now`` is nanoseconds since the epoch. Nothing here runs, stores or sleeps: the runner turns what happens into events, the
-store keeps what comes out. The words of the status events are those of the real service, as public issues and programs
-quote them.
+``now`` is nanoseconds since the epoch. Nothing here runs, stores or sleeps: the runner turns what happens into events,
+the store keeps what comes out. The words of the status events are those of the real service, as public issues and
+programs quote them.
 
 ::
 
@@ -13,7 +13,8 @@ quote them.
     any of these ── Cancelled ──> CANCELLATION_IN_PROGRESS ── Stopped ──> CANCELLED
     any state ───── Deleted ────> DELETION_IN_PROGRESS ────── Stopped ──> gone
 
-    a task: PENDING ── Assigned ──> ASSIGNED ── Started ──> RUNNING ── Exited ──> SUCCEEDED | FAILED (or PENDING, to retry)
+    a task: PENDING ── Assigned ──> ASSIGNED ── Started ──> RUNNING ── Exited ──> SUCCEEDED | FAILED
+            and from FAILED back to PENDING where its policy retries it; UNEXECUTED if the job ends before its turn
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ def step(job: Job, event: Event, now: int) -> Job:
         case Noted(description, kind):
             return replace(job, updated=now, events=(*job.events, StatusEvent(now, description, type=kind)))
         case Refused(reason) if job.state in ("QUEUED", "SCHEDULED"):
-            return _set(_note(job, reason, now), "FAILED", now, f"Job failed due to {reason}" if reason else "")
+            return _refused(job, reason, now)
     to = _JOB_TABLE.get((job.state, type(event)))
     return _set(job, to, now) if to else job
 
@@ -248,8 +249,10 @@ def _settle(job: Job, now: int) -> Job:
     index, says = job.first_failure
     if index < 0:
         return _set(job, "SUCCEEDED", now)
-    why = f"Job failed due to task failure. Specifically, task with index {index} failed due to the following task event: "
-    return _set(job, "FAILED", now, f'{why}"{says}"')
+    why = (
+        f"Job failed due to task failure. Specifically, task with index {index} failed due to the following task event"
+    )
+    return _set(job, "FAILED", now, f'{why}: "{says}"')
 
 
 def _set(job: Job, state: str, now: int, why: str = "") -> Job:
@@ -263,8 +266,12 @@ def _set(job: Job, state: str, now: int, why: str = "") -> Job:
     return job
 
 
-def _note(job: Job, text: str, now: int) -> Job:
-    return replace(job, events=(*job.events, StatusEvent(now, text, type="OPERATIONAL_INFO"))) if text else job
+def _refused(job: Job, reason: str, now: int) -> Job:
+    """From SCHEDULED there is a state between, which only the status events tell of."""
+    job = replace(job, events=(*job.events, StatusEvent(now, reason, type="OPERATIONAL_INFO")))
+    if job.state == "SCHEDULED":
+        job = _set(job, "SCHEDULED_PENDING_FAILED", now)
+    return _set(job, "FAILED", now)
 
 
 def _move(task: Task, state: str, now: int, exit_code: int | None = None) -> Task:

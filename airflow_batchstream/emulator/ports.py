@@ -1,4 +1,4 @@
-"""One port for everything: a connection that opens with HTTP/2's preface is handed to gRPC's unix socket, the rest is HTTP.
+"""One port for everything: a connection that opens with HTTP/2's preface goes to gRPC's unix socket, the rest is HTTP.
 
 Clients then need one address, and it is the same for Batch, Logging and the image registry.
 """

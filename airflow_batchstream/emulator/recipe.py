@@ -97,7 +97,7 @@ def _script(context: Context, position: int, runnable: Any) -> Recipe:
     return Recipe(Container(argv=argv, env=env, cwd=str(work)), f"script {shlex.join(argv)}")
 
 
-def _variables(context: Context, runnable: Any, hosts: str) -> Mapping[str, str]:
+def _variables(context: Context, runnable: Any, hosts: str) -> dict[str, str]:
     group = context.group
     own = group.task_environments[context.index].variables if group.task_environments else {}
     batch = {

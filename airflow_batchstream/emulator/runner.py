@@ -38,16 +38,23 @@ from airflow_batchstream.emulator.store import Operation, Record, Store
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = 50000
+"""The exit code of a task that failed for no reason that Batch knows."""
+
 
 class JobFaults(Protocol):
     """What may go wrong with a job: see :mod:`airflow_batchstream.emulator.faults`."""
 
-    def refusal(self, name: str) -> str:
-        """Why the job ends before any task exists, or empty."""
+    def refusal(self, name: str, state: str) -> str:
+        """Why the job ends in this state, before any task runs, or empty."""
         ...
 
     def stays(self, name: str, state: str) -> tuple[float, str] | None:
         """Seconds that the job stays in a state, and what Batch says about it."""
+        ...
+
+    def lost(self, name: str) -> tuple[float, int] | None:
+        """After how many seconds the next attempt of a task is lost, and its exit code."""
         ...
 
     def entry_delays(self, name: str) -> tuple[float, float]:
@@ -106,6 +113,7 @@ class Runner:
         run = _Run(record, job_log)
         self._runs[name] = run
         run.task = asyncio.create_task(self._job(run), name=name)
+        run.task.add_done_callback(_report)
 
     def end(self, record: Record, verb: str) -> None:
         """Cancel or delete a job. Its operation is done once nothing of it runs."""
@@ -143,43 +151,40 @@ class Runner:
 
     async def _job(self, run: _Run) -> None:
         record = run.record
-        try:
-            if await self._until_scheduled(run) and await self._hold(run, "SCHEDULED", self.scheduled):
-                await self._tasks(run)
-                await self._hold(run, "RUNNING", 0.0)
-                await self._hold(run, record.job.state, 0.0)
-        except Exception:
-            log.exception("The local Batch failed at job %s", record.job.name)
-            self._apply(record, Refused("Batch internal error"))
+        if await self._passes(run, "QUEUED", self.queued):
+            self._apply(record, Scheduled())
+        if await self._passes(run, "SCHEDULED", self.scheduled) or record.job.state == "RUNNING":
+            await self._tasks(run)
+        if record.job.state in ENDING:
+            await self._linger(record)
         self._runs.pop(record.job.name, None)
         self._finish(record)
 
-    async def _until_scheduled(self, run: _Run) -> bool:
-        """Whether the job came out of the queue."""
-        if run.record.job.state != "QUEUED":
-            return not run.stop.is_set()
-        if not await self._hold(run, "QUEUED", self.queued):
+    async def _passes(self, run: _Run, state: str, seconds: float) -> bool:
+        """Stay in a state for a while; whether the job goes on from it."""
+        record = run.record
+        if record.job.state != state:
             return False
-        reason = self.faults.refusal(run.record.job.name)
-        if reason:
-            self._apply(run.record, Refused(reason))
-            return False
-        self._apply(run.record, Scheduled())
-        return True
-
-    async def _hold(self, run: _Run, state: str, seconds: float) -> bool:
-        """Stay in a state for a while; False if the job is to end meanwhile."""
-        stays = self.faults.stays(run.record.job.name, state) if run.record.job.state == state else None
+        stays = self.faults.stays(record.job.name, state)
         if stays:
             seconds, says = stays
             if says:
-                self._apply(run.record, Noted(says))
-        return not await _within(run.stop, seconds)
+                self._apply(record, Noted(says))
+        if await _within(run.stop, seconds):
+            return False
+        if reason := self.faults.refusal(record.job.name, state):
+            self._apply(record, Refused(reason))
+        return record.job.state == state
+
+    async def _linger(self, record: Record) -> None:
+        """Stay on the way to the end, if a fault says so."""
+        stays = self.faults.stays(record.job.name, record.job.state)
+        if stays:
+            await asyncio.sleep(stays[0])
 
     async def _tasks(self, run: _Run) -> None:
         """Run all tasks that have not ended, as many at once as the job allows."""
-        job = run.record.job
-        waiting = deque(t.index for t in job.tasks if t.state == "PENDING")
+        waiting = deque(t.index for t in run.record.job.tasks if t.state == "PENDING")
         workers = min(run.record.spec.task_groups[0].parallelism, len(waiting))
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
@@ -199,8 +204,32 @@ class Runner:
         attempt = Attempt(self.machine, record, index, run.log, run.stop)
         self._apply(record, Assigned(index, attempt.vm))
         self._apply(record, Started(index))
-        exit_code = await attempt.run()
+        try:
+            exit_code = await self._run(attempt)
+        except Exception as error:
+            log.exception("The local Batch failed at %s", attempt.task_id)
+            run.log.agent(attempt.task_id, f"The local Batch failed: {error!r}", "ERROR")
+            exit_code = UNKNOWN
+        if stays := self.faults.stays(record.job.name, "RUNNING"):
+            await _within(run.stop, stays[0])
         self._apply(record, Exited(index, exit_code))
+
+    async def _run(self, attempt: Attempt) -> int:
+        """Run it to its end, or until a fault takes its VM away."""
+        lost = self.faults.lost(attempt.job_name)
+        if lost is None:
+            return await attempt.run()
+        seconds, exit_code = lost
+        try:
+            return await asyncio.wait_for(attempt.run(), seconds)
+        except TimeoutError:
+            return exit_code
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A job whose coroutine broke stays as it is until the next start; the server's log says why."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("The local Batch failed at job %s", task.get_name(), exc_info=error)
 
 
 async def _within(event: asyncio.Event, seconds: float) -> bool:

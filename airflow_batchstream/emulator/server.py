@@ -22,6 +22,8 @@ from typing import Any
 
 import grpc.aio
 import uvicorn
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_batchstream.emulator.admin import admin_app
@@ -80,7 +82,9 @@ class LocalBatch:
         """The HTTP/1.1 side."""
         path = scope["path"]
         app: ASGIApp = self.api
-        if path == "/" or path.startswith("/emulator"):
+        if refusal := from_a_web_page(scope, self.config.host):
+            app = PlainTextResponse(refusal, 403)
+        elif path == "/" or path.startswith("/emulator"):
             app = self.admin
         elif (path == "/v2" or path.startswith("/v2/")) and not self.api.serves(scope["method"], path):
             app = self.registry
@@ -117,8 +121,7 @@ async def serve(config: Config, runtime: Runtime, ready: Ready, stop: asyncio.Ev
         try:
             with _signals(stop):
                 local.runner.resume()
-                while not web.started and not serving.done():
-                    await asyncio.sleep(0.005)
+                await web.up.wait()
                 await ready(address)
                 await stop.wait()
         finally:
@@ -130,7 +133,15 @@ async def serve(config: Config, runtime: Runtime, ready: Ready, stop: asyncio.Ev
 
 
 class _Web(uvicorn.Server):  # type: ignore[misc]
-    """uvicorn, leaving the signals to us."""
+    """uvicorn, leaving the signals to us, and telling when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.up.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -147,6 +158,20 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def from_a_web_page(scope: Scope, host: str) -> str:
+    """Why a request is not answered: a page in somebody's browser must not run programs on this machine.
+
+    Pages send ``Origin``; a name that was made to point here (DNS rebinding) stands in ``Host``.
+    """
+    headers = Headers(scope=scope)
+    if "origin" in headers:
+        return "The local Batch does not answer web pages."
+    name = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+    if is_loopback(host) and name and not is_loopback(name):
+        return f"The local Batch listens on {host} and does not answer for {name}."
+    return ""
 
 
 def is_loopback(host: str) -> bool:
@@ -167,8 +192,8 @@ def _listen(config: Config) -> socket.socket:
     except OSError as error:
         listener.close()
         raise CannotServe(
-            f"Port {config.port} of {config.host} cannot be used: {error.strerror}. Stop the program that has it, or give"
-            " --port 0 for a free one."
+            f"Port {config.port} of {config.host} cannot be used: {error.strerror}. Stop the program that has it, or"
+            " give --port 0 for a free one."
         ) from error
     listener.setblocking(False)
     return listener

@@ -1,8 +1,9 @@
 """Which calls Google's services have, and how they look on the wire: read off Google's own installed clients.
 
-Nothing here is written by hand but Logging's REST rules, which its client does not carry. Constructing a generated async
-transport over a channel that only records yields every gRPC path with its two message types; the REST transport's base
-classes yield verb, URI and body. Both are private corners of the clients: ``tests/emulator/test_surface.py`` pins them.
+Nothing here is written by hand but Logging's REST rules, which its client does not carry. Constructing a generated
+async transport over a channel that only records yields every gRPC path with its two message types; the REST transport's
+base classes yield verb, URI and body. Both are private corners of the clients: ``tests/emulator/test_surface.py`` pins
+them.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ class Route:
     pattern: re.Pattern[str]
 
 
-class Recorder(grpc.aio.Channel):  # type: ignore[misc]
+_Channel: Any = grpc.aio.Channel
+
+
+class Recorder(_Channel):  # type: ignore[misc]
     """A channel that calls nothing: a generated transport constructed over it tells every path and its types."""
 
     def __init__(self) -> None:

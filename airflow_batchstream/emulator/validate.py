@@ -1,7 +1,8 @@
 """What Batch checks before it takes a job, and what the local Batch cannot do.
 
-:func:`accept` gives back the job as Batch would keep it: output fields dropped, defaults filled in. Errors are Google's:
-INVALID_ARGUMENT for a job that Batch refuses, UNIMPLEMENTED (with what to do) for one that only the local Batch refuses.
+:func:`accept` gives back the job as Batch would keep it: output fields dropped, defaults filled in. Errors are
+Google's: INVALID_ARGUMENT for a job that Batch refuses, UNIMPLEMENTED (with what to do) for one that only the local
+Batch refuses.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from typing import Any
 
 from google.api_core import exceptions as gax
 
+from airflow_batchstream.emulator.config import project_number
 from airflow_batchstream.emulator.fields import FIELDS, Treatment, set_fields
 
 JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 REGION = re.compile(r"[a-z]+-[a-z]+\d+")
-PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d+|-")
+PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,28}[a-z0-9]|\d+|-")
 LABEL_KEY = re.compile(r"[a-z\u00df-\uffff][a-z0-9_\-\u00df-\uffff]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_\-\u00df-\uffff]{0,63}")
 MAX_TASKS = 10_000
 MAX_BYTES = 1_000_000
 CLOUD_LOGGING, PATH = 1, 2
+STANDARD = 1
 
 
 def place(parent: str) -> tuple[str, str]:
@@ -40,8 +43,8 @@ def job_id(value: str) -> None:
     """Refuse an id that Batch refuses."""
     if not JOB_ID.fullmatch(value):
         raise gax.InvalidArgument(
-            f"Invalid job_id {value!r}: it must be at most 63 characters long, start with a lowercase letter, contain only"
-            f" lowercase letters, numbers and hyphens, and not end with a hyphen ({JOB_ID.pattern})."
+            f"Invalid job_id {value!r}: it must be at most 63 characters long, start with a lowercase letter, contain"
+            f" only lowercase letters, numbers and hyphens, and not end with a hyphen ({JOB_ID.pattern})."
         )
 
 
@@ -51,7 +54,7 @@ def request_id(value: str) -> None:
         raise gax.InvalidArgument(f"Invalid request_id {value!r}: it must be a UUID, and not the zero UUID.")
 
 
-def accept(job: Any, region: str) -> Any:
+def accept(job: Any, project: str, region: str, job_id: str) -> Any:
     """The job as Batch keeps it.
 
     :param job: a protobuf ``Job``; it is changed.
@@ -69,6 +72,7 @@ def accept(job: Any, region: str) -> Any:
         _runnable(runnable, f"job.task_groups[0].task_spec.runnables[{i}]")
     _group(job.task_groups[0])
     _supported(job)
+    _fill(job, project, region, job_id)
     return job
 
 
@@ -111,7 +115,8 @@ def _group(group: Any) -> None:
         raise gax.InvalidArgument(f"{where}.task_count is {group.task_count}: it must be in [1, {MAX_TASKS}].")
     if environments and environments != group.task_count:
         raise gax.InvalidArgument(
-            f"{where}.task_environments has {environments} entries, task_count is {group.task_count}: they must be equal."
+            f"{where}.task_environments has {environments} entries, task_count is {group.task_count}:"
+            " they must be equal."
         )
     if group.parallelism < 0 or group.task_count_per_node < 0:
         raise gax.InvalidArgument(f"{where}.parallelism and task_count_per_node must not be negative.")
@@ -130,6 +135,21 @@ def _group(group: Any) -> None:
     for i, volume in enumerate(spec.volumes):
         if not volume.mount_path.startswith("/"):
             raise gax.InvalidArgument(f"{where}.task_spec.volumes[{i}].mount_path must be an absolute path.")
+
+
+def _fill(job: Any, project: str, region: str, job_id: str) -> None:
+    """What Batch adds to a job that does not say it (as ``gcloud batch jobs describe`` shows it)."""
+    resource, policy = job.task_groups[0].task_spec.compute_resource, job.allocation_policy
+    resource.cpu_milli = resource.cpu_milli or 2000
+    resource.memory_mib = resource.memory_mib or 2000
+    policy.labels["batch-job-id"] = job_id
+    if not policy.location.allowed_locations:
+        policy.location.allowed_locations.append(f"regions/{region}")
+    if not policy.service_account.email:
+        policy.service_account.email = f"{project_number(project)}-compute@developer.gserviceaccount.com"
+    for instance in policy.instances:
+        if instance.WhichOneof("policy_template") == "policy" and not instance.policy.provisioning_model:
+            instance.policy.provisioning_model = STANDARD
 
 
 def _labels(labels: Any, where: str) -> None:
