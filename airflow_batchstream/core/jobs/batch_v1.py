@@ -92,8 +92,8 @@ def places() -> dict[str, tuple[str, ...]]:
 
 
 def camel(key: str) -> str:
-    """``image_uri`` -> ``imageUri``; what is camelCase already stays."""
-    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), key)
+    """``image_uri`` -> ``imageUri``; what is camelCase already stays. ``type_`` is Python's way of ``type``."""
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), key.removesuffix("_"))
 
 
 # What people call a field who know Docker, Kubernetes or another batch service.

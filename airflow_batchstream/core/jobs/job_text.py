@@ -31,6 +31,7 @@ _LOADER: Any = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # the C parser where PyYAML was built with it: ten times faster
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
+_TAGS = frozenset({"str", "null", "bool", "int", "float", "timestamp", "value", "seq", "map"})
 _NULLS = ("", "~", "null", "Null", "NULL")
 _TEMPLATE = (
     'A template has to stand in quotes: "{{ params.name }}"; the text is parsed first, its strings are rendered after.'
@@ -47,19 +48,19 @@ def parse_text(text: str, source: str = "job") -> Any:
     :raises InvalidInput: with line and column, also for a key that stands twice in one mapping.
     """
     text = text.removeprefix("\ufeff")
-    if not text.strip():
-        raise _error(source, None, "is empty", "Put a Batch job into it, as JSON or YAML.")
     if len(text) > LONGEST:
         raise _error(
             source, None, f"has {len(text)} characters, and {LONGEST} are read at most", "Batch takes jobs of 1 MB."
         )
-    looks_json = text.lstrip()[0] in "{[" and not source.lower().endswith((".yaml", ".yml"))
+    looks_json = text.lstrip()[:1] in ("{", "[") and not source.lower().endswith((".yaml", ".yml"))
     try:
         data = _json(text, source) if looks_json else _yaml(text, source)
     except RecursionError:
         raise _error(source, None, "is nested too deeply", f"A job has at most {DEEPEST} levels.") from None
     if isinstance(data, dict):
         return data
+    if data is None:
+        raise _error(source, None, "is empty", "Put a Batch job into it, as JSON or YAML.")
     kind = "a list" if isinstance(data, list) else "a text"
     remedy = "Leave out the list's brackets." if isinstance(data, list) else "A file's name belongs into job_file."
     raise _error(source, None, f"holds {kind} where a mapping belongs", remedy)
@@ -85,10 +86,7 @@ def _json(text: str, source: str) -> Any:
         # strict=False: a script's text with real line breaks in it is common, and clear.
         data = json.loads(text, object_pairs_hook=pairs, parse_float=str, parse_constant=constant, strict=False)
     except json.JSONDecodeError as error:
-        around = text[max(0, error.pos - 2) : error.pos + 2]
-        remedy = _TEMPLATE if "{{" in around or "{%" in around else _json_remedy(text, error)
-        says = f"is no JSON here: {error.msg[:1].lower()}{error.msg[1:]}"
-        raise _error(source, (error.lineno, error.colno), says, remedy) from None
+        raise _json_error(text, source, error) from None
     except ValueError:  # Python's limit on the digits of a number
         raise _error(source, None, "holds a number with thousands of digits", "Write a smaller number.") from None
     if twice:
@@ -97,23 +95,39 @@ def _json(text: str, source: str) -> Any:
     return data
 
 
-def _json_remedy(text: str, error: json.JSONDecodeError) -> str:
-    before, here = text[: error.pos].rstrip(), text[error.pos : error.pos + 1]
-    if found := UNFILLED.match(text, error.pos):
+def _json_error(text: str, source: str, error: json.JSONDecodeError) -> InvalidInput:
+    """Python's words, or better ones where it is clear what happened."""
+    position, says = error.pos, f"{error.msg[:1].lower()}{error.msg[1:]}"
+    before, here = text[:position].rstrip(), text[position : position + 1]
+    if here == ",":  # newer Pythons point at the comma, older ones at what follows it
+        before, here = text[: position + 1], text[position + 1 :].lstrip()[:1]
+    if before.endswith(",") and here and here in "]}":
+        position, says, remedy = len(before) - 1, "a comma stands before the end", "Leave out the comma."
+    else:
+        remedy = _json_remedy(text, position, error.msg)
+    return _error(source, _place(text, position), f"is no JSON here: {says}", remedy)
+
+
+def _json_remedy(text: str, position: int, message: str) -> str:
+    rest = text[position:]
+    around = text[max(0, position - 2) : position + 2]
+    if found := UNFILLED.match(rest):
         return f"Put the real value in the place of {found[0]}."
-    if here == "'":
-        return "Write double quotes, not single ones."
-    if (here in "]}" and here and before.endswith(",")) or "trailing comma" in error.msg:
-        return "Leave out the comma before it."
-    if text[error.pos : error.pos + 2] in ("//", "/*") or here == "#":
-        return "JSON has no comments; YAML has."
-    if before.endswith(('"', "}", "]")) and here in ('"', "{", "["):
-        return "A comma is missing before it."
-    if text[error.pos :].startswith(("True", "False", "None")):
-        return "Write true, false or null."
-    if not here:
+    for signs, remedy in (
+        (("'",), "Write double quotes, not single ones."),
+        (("//", "/*", "#"), "JSON has no comments; YAML has."),
+        (("True", "False", "None"), "Write true, false or null."),
+    ):
+        if rest.startswith(signs):
+            return remedy
+    if "{{" in around or "{%" in around:
+        return _TEMPLATE
+    if not rest.strip():
         return "The text ends too early: a bracket or quote is not closed."
-    return "See the line, or give the job as a Python dict."
+    if "delimiter" in message:
+        missing = "A comma is missing before it"
+        return "The brackets do not match." if rest[0] in "]}" else f'{missing}, or \\ before a " inside a text.'
+    return "Look at the line, or give the job as a Python dict."
 
 
 def _json_doubles(text: str) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
@@ -194,10 +208,11 @@ class _Yaml:
             raise self.refuse(node, f"expands to more than {NODES} values", "Use fewer aliases (*name).")
         if depth > DEEPEST:  # an alias to what it stands in never ends
             raise self.refuse(node, "is nested too deeply", f"A job has at most {DEEPEST} levels.")
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.endswith((":binary", ":set", ":omap", ":pairs")):
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             raise self.refuse(node, f"has the tag {node.tag}, which means nothing to Batch", "Leave the tag out.")
         if isinstance(node, yaml.ScalarNode):
-            return None if node.style is None and node.value in _NULLS else node.value
+            plain = node.style not in ("'", '"', "|", ">")
+            return None if plain and node.value in _NULLS else node.value
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, depth + 1) for item in node.value]
         return self.mapping(node, depth)

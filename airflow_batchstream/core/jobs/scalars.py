@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_batchstream.core.jobs import durations
 from airflow_batchstream.core.jobs.batch_v1 import Field, nearest
+from airflow_batchstream.core.jobs.secrecy import masked_text
 
 LIMITS = {"int32": 2**31, "int64": 2**63}
 UNFILLED = re.compile(
@@ -91,7 +92,7 @@ def _string(field: Field, value: Any) -> str:
 
 def _item_as_text(value: list[Any] | tuple[Any, ...]) -> str:
     if len(value) == 1 and isinstance(value[0], str):
-        return json.dumps(value[0], ensure_ascii=False)
+        return json.dumps(masked_text(value[0]), ensure_ascii=False)
     return "one text"
 
 

@@ -28,6 +28,7 @@ __all__ = ["conform", "conform_field", "duration", "parse_text", "templated"]
 
 templated = scalars.templated
 
+_ZEROS = {"string": "", "bool": False, "int32": 0, "int64": "0"}
 _DROPPED = object()
 """Marks what was refused or is unset."""
 
@@ -101,9 +102,11 @@ class _Walk:
             if canonical not in fields:
                 self.unknown(name, key, inner, path)
             elif canonical in seen:
-                both = f"{seen[canonical]} and {key}"
-                remedy = "Keep one of the two."
-                self.refuse("key-twice", f"{path}.{canonical}", both, "are two spellings of one field", remedy)
+                says = f"{seen[canonical]} and {key} are two spellings of one field."
+                finding = Finding(
+                    "job-key-twice", Verdict.BROKEN, f"{path}.{canonical}", key, says, "Keep one of the two."
+                )
+                self.findings.append(finding)
             else:
                 seen[canonical] = str(key)
                 self.keep(out, fields[canonical], inner, f"{path}.{canonical}")
@@ -177,7 +180,8 @@ class _Walk:
             return scalars.read(field, value)
         except scalars.Complaint as complaint:
             hidden = field.name in SECRET_FIELDS
-            return self.refuse(complaint.rule, path, value, complaint.says, complaint.remedy, hidden=hidden)
+            remedy = "Write a text, in quotes." if hidden else complaint.remedy  # a remedy may repeat the value
+            return self.refuse(complaint.rule, path, value, complaint.says, remedy, hidden=hidden)
 
 
 def short(value: object) -> str:
@@ -208,7 +212,7 @@ def _unset(field: Field, value: Any) -> bool:
         return bool(value == field.names[0])
     if field.name == "enableImageStreaming":
         return False  # false is a user's word here: it keeps a container from being streamed
-    return field.kind not in ("message", "duration") and value in ("", False, 0, "0")
+    return field.kind in _ZEROS and bool(value == _ZEROS[field.kind])
 
 
 def _list(field: Field, value: Any) -> str:

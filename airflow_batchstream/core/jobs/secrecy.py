@@ -20,10 +20,11 @@ SECRET_FIELDS = frozenset({"variables", "secretVariables", "encryptedVariables",
 
 # "token" only as a word of its own and in the singular: MAX_TOKENS and TOKENIZERS_PARALLELISM are no secrets.
 _WORD = r"pass|passphrase|pwd|token|api_?key|access_?key|private_?key|credentials?|auth|dsn"
+_NO_SECRET_KEY = re.compile(r"(?:old)?pwd|.*_(?:file|path|dir|sock|name|id|url|uri|type|ttl)", re.IGNORECASE)
 _SECRET_KEY = re.compile(rf"(?:^|_)(?:{_WORD})(?:$|_)|password|passwd|secret|apikey", re.IGNORECASE)
 _URL = re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)(?P<secret>[^\s@'\"]+)(?=@)", re.IGNORECASE)
 _PAIR = re.compile(r"(?P<keep>(?P<key>[A-Za-z][\w-]*)=[\"']?)(?P<secret>[^\s\"']+)")
-_BEARER = re.compile(r"(?P<keep>\b(?:bearer|basic)\s+)(?P<secret>[A-Za-z0-9+/=._~-]{8,})", re.IGNORECASE)
+_BEARER = re.compile(r"(?P<keep>authorization:\s*(?:[a-z]+\s+)?)(?P<secret>[^\s'\"]+)", re.IGNORECASE)
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*")
 _OPTION_PAIR = re.compile(r"(?P<keep>--?(?P<key>[A-Za-z][\w-]*)\s+[\"']?)(?P<secret>[^\s\"'-][^\s\"']*)")
 
@@ -31,7 +32,7 @@ _OPTION_PAIR = re.compile(r"(?P<keep>--?(?P<key>[A-Za-z][\w-]*)\s+[\"']?)(?P<sec
 def looks_secret(key: str) -> bool:
     """Whether a value under this key is a secret: ``DB_PASS``, ``apiToken``, ``--client-secret``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_")
-    return bool(_SECRET_KEY.search(words))
+    return bool(_SECRET_KEY.search(words)) and not _NO_SECRET_KEY.fullmatch(words)
 
 
 def masked_text(text: str) -> str:
@@ -91,8 +92,8 @@ def secrets(spec: Spec) -> list[str]:
 
 
 def _ordinary(value: str) -> bool:
-    """Numbers and ``false`` stand in every log: to blank them there would hide more than it protects."""
-    return bool(re.fullmatch(r"false|[\d.,:-]{1,9}", value, re.IGNORECASE))
+    """Numbers, paths and names of variables stand in many lines: to blank them would hide more than it protects."""
+    return bool(re.fullmatch(r"false|[\d.,:-]{1,9}|\$.*|(/[\w.-]+){2,}", value, re.IGNORECASE))
 
 
 def _secrets(key: str, value: Any) -> Iterator[str]:
