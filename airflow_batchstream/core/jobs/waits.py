@@ -139,6 +139,6 @@ class Watch:
             | {
                 "job": JobName.parse(known["job"]),
                 "state": State(state) if state in State.__members__ else None,
-                "events_shown": tuple(known.get("events_shown", ())),
+                "events_shown": tuple(known.get("events_shown") or ()),
             }
         )
