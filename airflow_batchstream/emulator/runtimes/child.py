@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import IO
 
 from airflow_batchstream.emulator.runtimes.base import Output
@@ -21,7 +21,8 @@ CHUNK = 1 << 16
 class Child:
     """One started process. Must be made in a running loop whose thread outlives it (PR_SET_PDEATHSIG is a thread's).
 
-    :param after: runs once, in a thread, between the end of the process and that of :meth:`ended`: the tidying up.
+    :param settled: is awaited when the process has ended, until all that it started has ended too.
+    :param after: runs once, in a thread, when the output was delivered: the tidying up.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Child:
         stdin: IO[bytes] | None = None,
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
+        settled: Callable[[], Awaitable[None]] | None = None,
         after: Callable[[], object] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -54,7 +56,7 @@ class Child:
             os.set_blocking(pipe.fileno(), False)
             self._outputs[pipe.fileno()] = (pipe, output)
             self._loop.add_reader(pipe.fileno(), self._read, pipe.fileno())
-        self._ended = asyncio.ensure_future(self._follow(after))
+        self._ended = asyncio.ensure_future(self._follow(settled, after))
 
     async def ended(self) -> int:
         """The process's exit code, 128 + signal if one ended it, after all output and the tidying up.
@@ -63,14 +65,21 @@ class Child:
         """
         return await asyncio.shield(self._ended)
 
+    @property
+    def done(self) -> bool:
+        """Whether all of it is over."""
+        return self._ended.done()
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process; harmless after its end."""
-        if not self._ended.done():
+        if not self.done:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def _follow(self, after: Callable[[], object] | None) -> int:
+    async def _follow(self, settled: Callable[[], Awaitable[None]] | None, after: Callable[[], object] | None) -> int:
         code = await self._exit_code()
+        if settled is not None:
+            await settled()
         for fd in list(self._outputs):
             await self._drain(fd)
         if after is not None:
@@ -92,12 +101,9 @@ class Child:
             fd = os.pidfd_open(self.pid)
         except OSError:  # a kernel before 5.3, or a sandbox without it
             return await asyncio.to_thread(self._process.wait)
-        gone = asyncio.Event()
         try:
-            self._loop.add_reader(fd, gone.set)
-            await gone.wait()
+            await readable(fd)
         finally:
-            self._loop.remove_reader(fd)
             os.close(fd)
         return self._process.wait()
 
@@ -123,3 +129,14 @@ class Child:
         if found := self._outputs.pop(fd, None):
             self._loop.remove_reader(fd)
             found[0].close()
+
+
+async def readable(fd: int) -> None:
+    """Wait until there is something to read; of a pidfd: until its process has ended."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    loop.add_reader(fd, event.set)
+    try:
+        await event.wait()
+    finally:
+        loop.remove_reader(fd)

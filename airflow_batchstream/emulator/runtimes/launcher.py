@@ -44,9 +44,9 @@ SYS_MOUNT_SETATTR = 442
 SYS_PIVOT_ROOT = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x": 217}
 """41 on all architectures that are newer than these."""
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
-KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
+KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
 """Docker's defaults: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw,
-sys_chroot, mknod, audit_write, setfcap."""
+sys_chroot, audit_write, setfcap; without mknod (27), since no cgroup here keeps a container off this machine's disks."""
 READ_ONLY_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 HIDDEN_IN_PROC = ("kcore", "keys", "timer_list", "latency_stats")
 FORWARDED = (signal.SIGTERM, signal.SIGINT)
@@ -231,9 +231,9 @@ def make_world(inside: dict[str, Any]) -> None:
     host = os.open("/", os.O_PATH | os.O_DIRECTORY)
     os.chdir(inside["scratch"])
     if inside["layers"]:
-        # Short names relative to this folder: all of a mount's options together may take 4 KiB.
+        # Short names, relative to this folder: all of a mount's options together may take 4 KiB.
         options = f"lowerdir={':'.join(inside['layers'])},upperdir=upper,workdir=work,userxattr"
-        mount("overlay", "root", "overlay", 0, options)
+        mount("overlay", "root", "overlay", MS_NODEV, options)
     else:
         mount("root", "root", None, MS_BIND | MS_REC)
     os.chdir("root")
@@ -412,7 +412,9 @@ def check(done: int, what: str) -> None:
 
 
 def start(order: dict[str, Any], inside: dict[str, Any] | None = None) -> NoReturn:
-    """Become the command. Runs in the forked child, and does not come back."""
+    """Become the command, if there is one. Runs in the forked child, and does not come back."""
+    if not order["argv"]:
+        os._exit(0)  # only the mounts were to be tried
     try:
         os.setsid()
         os.umask(0o022)
