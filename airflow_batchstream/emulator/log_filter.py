@@ -4,9 +4,9 @@
 
 :func:`parse` makes a tree, :func:`matches` asks it of one entry, :func:`required` and :func:`bounds` read off what an
 index can use. Comparisons: ``=`` ``!=`` ``:`` ``<`` ``<=`` ``>`` ``>=`` ``=~`` ``!~``. They are joined by ``AND`` (also
-by standing side by side), ``OR``, ``NOT``, ``-`` and parentheses, also right of a comparison; there is ``log_id()``.
-As in Cloud Logging, ``OR`` binds more tightly than ``AND``, strings compare without regard to case but for ``=~``, and a
-missing field matches nothing.
+by standing side by side), ``OR``, ``NOT``, ``-`` and parentheses, also right of a comparison.
+As in Cloud Logging, ``OR`` binds more tightly than ``AND``, strings compare without regard to case (not with ``=~``),
+and a missing field matches nothing.
 """
 
 from __future__ import annotations

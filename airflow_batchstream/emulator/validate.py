@@ -17,7 +17,7 @@ from airflow_batchstream.emulator.fields import FIELDS, Treatment, set_fields
 
 JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 REGION = re.compile(r"[a-z]+-[a-z]+\d+")
-PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,28}[a-z0-9]|\d+|-")
+PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z](?:[a-z0-9-]{0,28}[a-z0-9])?|\d+|-")
 LABEL_KEY = re.compile(r"[a-z\u00df-\uffff][a-z0-9_\-\u00df-\uffff]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_\-\u00df-\uffff]{0,63}")
 MAX_TASKS = 10_000
