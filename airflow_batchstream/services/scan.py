@@ -167,21 +167,25 @@ def table(scan: Scan) -> list[str]:
         if scan.image.manifest_digest != scan.digest:
             lines += [_row("Manifest", scan.image.manifest_digest)]
         lines += [_row("Platform", f"{scan.platform}, {layers}, {_size(scan.image.size)} compressed")]
-    read_so_far = f"{scan.requests} requests, {_size(scan.bytes_read)}; no layer was downloaded"
+    asked = "1 request" if scan.requests == 1 else f"{scan.requests} requests"
+    read_so_far = f"{asked}, {_size(scan.bytes_read)}; no layer was downloaded"
     lines += [_row("Read", read_so_far if scan.requests else "nothing: the name alone tells"), ""]
     column = max((len(finding.rule) for finding in scan.findings), default=0) + 2
-    for finding in sorted(scan.findings, key=lambda f: f.verdict is Verdict.HOLDS):
-        lines += _finding_lines(finding, column)
+    for verdict in (*_SEVEREST_FIRST, Verdict.HOLDS):
+        for finding in scan.findings:
+            if finding.verdict is verdict:
+                lines += _finding_lines(finding, column)
     return [line for part in [*lines, "", _row("Verdict", _conclusion(scan))] for line in part.split("\n")]
 
 
 def _finding_lines(finding: Finding, column: int) -> list[str]:
-    head = f"  {_MARKS[finding.verdict]:<9}{finding.rule:<{column}}"
-    lines = textwrap.wrap(finding.says, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
-    if finding.remedy:
-        arrow = " " * len(head) + "-> "
-        lines += textwrap.wrap(finding.remedy, WIDTH, initial_indent=arrow, subsequent_indent=" " * len(arrow))
-    return lines
+    """One line for a rule that holds; a paragraph for any other, with room for commands and names."""
+    mark = f"  {_MARKS[finding.verdict]:<9}"
+    if finding.verdict is Verdict.HOLDS:
+        return _wrapped(finding.says, f"{mark}{finding.rule:<{column}}")
+    indent = " " * len(mark)
+    remedy = _wrapped(finding.remedy, f"{indent}-> ") if finding.remedy else []
+    return [f"{mark}{finding.rule}", *_wrapped(finding.says, indent), *remedy]
 
 
 def _conclusion(scan: Scan) -> str:
@@ -202,8 +206,13 @@ def _rules(findings: list[Finding]) -> str:
 
 
 def _row(name: str, value: str) -> str:
-    head = f"{name:<10}"
-    return "\n".join(textwrap.wrap(value, WIDTH, initial_indent=head, subsequent_indent=" " * len(head)) or [head])
+    return "\n".join(_wrapped(value, f"{name:<10}"))
+
+
+def _wrapped(text: str, head: str) -> list[str]:
+    """The text behind a head, in as many lines as it takes; names with dashes in them stay whole where they fit."""
+    indent = " " * len(head)
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False) or [head]
 
 
 def _size(count: int) -> str:

@@ -40,8 +40,12 @@ class Seen:
 
 @dataclass
 class HostileRegistry:
-    """The registry, running in a thread of its own; used as a context manager."""
+    """The registry, running in a thread of its own; used as a context manager.
 
+    :param app: serve another registry instead.
+    """
+
+    app: Starlette | None = None
     tags: dict[tuple[str, str], Made] = field(default_factory=dict)
     manifests: dict[str, Made] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -50,7 +54,8 @@ class HostileRegistry:
 
     def __post_init__(self) -> None:
         routes = [Route("/{path:path}", self._answer, methods=["GET", "HEAD"])]
-        config = uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, log_level="error", lifespan="off")
+        app = self.app or Starlette(routes=routes)
+        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 

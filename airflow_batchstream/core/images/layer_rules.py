@@ -70,7 +70,7 @@ def _no_empty_layers(image: Image) -> list[Finding]:
         says = f"{_several(untold)} may be empty: the config does not tell what they are uncompressed."
         remedy = "Reading these small layers would tell."
         findings.append(Finding(rule, Verdict.UNKNOWN, "image.layers", len(untold), says, remedy))
-    return findings or [_holds(rule, image, f"None of {_count(image)} is empty.")]
+    return findings or [_holds(rule, image, f"{_count(image)}, none empty.")]
 
 
 def _no_duplicate_layers(image: Image) -> list[Finding]:
@@ -98,7 +98,7 @@ def _no_duplicate_layers(image: Image) -> list[Finding]:
         )
         for group, how in same_bytes + same_content
     ]
-    return findings or [_holds(rule, image, f"No two of {_count(image)} are the same.")]
+    return findings or [_holds(rule, image, f"{_count(image)}, no two the same.")]
 
 
 def _plain_formats(image: Image) -> list[Finding]:
