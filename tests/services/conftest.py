@@ -48,3 +48,15 @@ def owner() -> Owner:
 @pytest.fixture
 def told() -> Told:
     return Told()
+
+
+@pytest.fixture(autouse=True)
+def every_fault_happens(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A fault that matches nothing proves nothing."""
+    if "local" not in request.fixturenames:
+        yield
+        return
+    local: Local = request.getfixturevalue("local")
+    before = {fault["id"] for fault in local.faults()}
+    yield
+    assert all(fault["happened"] for fault in local.faults() if fault["id"] not in before)
