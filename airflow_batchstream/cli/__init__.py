@@ -1,14 +1,13 @@
 """The command ``batchstream``.
 
-Each group of commands is a module of its own, imported only when it is asked for, so that ``--help`` is quick and an
-installation without the extra ``emulator`` can say what is missing.
+Each group of commands is a module of its own; what they need is imported when they run, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
 
-import importlib.util
-
 import typer
+
+from airflow_batchstream.cli import emulator, image
 
 app = typer.Typer(
     name="batchstream",
@@ -17,12 +16,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(emulator.app, name="emulator")
+app.add_typer(image.app, name="image")
 
 
 def main() -> None:
     """Entry point of the console script."""
-    for name in ("emulator", "image"):
-        if importlib.util.find_spec(f"{__name__}.{name}"):
-            module = importlib.import_module(f"{__name__}.{name}")
-            app.add_typer(module.app, name=name)
     app()

@@ -40,9 +40,14 @@ def emulator(
     """Start a local Batch in the foreground; Ctrl-C stops it."""
     if context.invoked_subcommand:
         return
-    from airflow_batchstream.emulator.config import Config
-    from airflow_batchstream.emulator.main import run
-
+    try:
+        from airflow_batchstream.emulator.config import Config
+        from airflow_batchstream.emulator.main import run
+    except ModuleNotFoundError as missing:
+        typer.echo(
+            f"The local Batch needs the module {missing.name}: pip install 'airflow-batchstream[emulator]'", err=True
+        )
+        sys.exit(1)
     config = Config(
         host=host, port=port, state_dir=state_dir, runtime=runtime, faults=faults,
         queued=queued, scheduled=scheduled, grace=grace, slots=slots,

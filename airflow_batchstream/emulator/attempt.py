@@ -142,6 +142,8 @@ class Attempt:
             bundle = await self.machine.images.get(uri)
             took = time.monotonic() - started
             self.log.agent(self.task_id, f"Image {uri} is {bundle.digest}, ready in {took:.2f} s")
+            for note in bundle.notes:
+                self.log.agent(self.task_id, f"Image {uri}: {note}", "WARNING")
         return recipe(self.context, position, runnable, bundle)
 
     async def _container(self, position: int, container: Container, deadline: float, background: bool) -> int:

@@ -11,7 +11,7 @@ import sys
 
 from airflow_batchstream.emulator.config import Config, environment
 from airflow_batchstream.emulator.faults import FaultError
-from airflow_batchstream.emulator.runtimes.base import Runtime
+from airflow_batchstream.emulator.runtimes.select import NoRuntimeError, choose
 from airflow_batchstream.emulator.server import CannotServe, is_loopback, serve
 
 BY_SIGNAL = 128
@@ -26,7 +26,7 @@ def run(config: Config, command: str = "") -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         return asyncio.run(_run(config, command))
-    except CannotServe as error:
+    except (CannotServe, NoRuntimeError) as error:
         _say(str(error))
     except FaultError as error:
         _say(f"{config.faults}: {error}")
@@ -34,7 +34,9 @@ def run(config: Config, command: str = "") -> int:
 
 
 async def _run(config: Config, command: str) -> int:
-    runtime = _runtime(config.runtime)
+    choice = choose(config.runtime)
+    for line in choice.says:
+        _say(line)
     if not is_loopback(config.host):
         _say(f"WARNING: {config.host} is not loopback: whoever reaches this port can run programs on this machine.")
     stop = asyncio.Event()
@@ -46,7 +48,7 @@ async def _run(config: Config, command: str) -> int:
         if command:
             commands.append(asyncio.create_task(_exec(command, address, stop)))
 
-    await serve(config, runtime, ready, stop)
+    await serve(config, choice.runtime, ready, stop)
     return await commands[0] if commands else 0
 
 
@@ -70,12 +72,6 @@ async def _exec(command: str, address: str, stop: asyncio.Event) -> int:
 def _signal(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-
-
-def _runtime(name: str) -> Runtime:
-    from airflow_batchstream.emulator.runtimes.process import ProcessRuntime
-
-    return ProcessRuntime()
 
 
 def _say(text: str) -> None:

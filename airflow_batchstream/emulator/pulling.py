@@ -6,12 +6,11 @@ The registry of this server stands for every ``LOCATION-docker.pkg.dev``: an ima
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
 from airflow_batchstream.core.images import reference
-from airflow_batchstream.emulator.runtimes.base import Rootfs
+from airflow_batchstream.emulator.images.store import Store
+from airflow_batchstream.emulator.images.unpack import Bundle, prepare
 
 
 class ImageTrouble(Exception):  # noqa: N818
@@ -25,37 +24,22 @@ class ImageTrouble(Exception):  # noqa: N818
         self.lines = lines
 
 
-class Bundle(Protocol):
-    """An unpacked image: ``config`` is the ``config`` object of its image configuration (``Env``, ``Cmd`` ...)."""
-
-    @property
-    def digest(self) -> str: ...
-
-    @property
-    def rootfs(self) -> Rootfs: ...
-
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-
-
 class Images:
     """The images of one local Batch. Unpacked once; the same image asked for twice at a time is unpacked once."""
 
-    def __init__(self, store: Any, cache: Path) -> None:
+    def __init__(self, store: Store, cache: Path) -> None:
         self.store, self.cache = store, cache
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, uri: str) -> Bundle:
         """Unpack an image, unless it is; :class:`ImageTrouble` if it is not there or breaks a rule."""
-        from airflow_batchstream.emulator.images import unpack
-
         try:
             name = reference.parse(uri)
         except ValueError as error:
             raise ImageTrouble(f"docker: invalid reference format: {uri}: {error}") from None
         async with self._locks.setdefault(uri, asyncio.Lock()):
             try:
-                bundle: Bundle = await asyncio.to_thread(unpack.prepare, self.store, name, self.cache)
+                return await asyncio.to_thread(prepare, self.store, name, self.cache)
             except LookupError as error:
                 raise ImageTrouble(
                     f"Unable to find image '{uri}' locally",
@@ -63,4 +47,3 @@ class Images:
                 ) from error
             except (ValueError, OSError) as error:
                 raise ImageTrouble(f"docker: failed to register layer of {uri}: {error}") from error
-        return bundle

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_batchstream.emulator.pulling import Bundle
+from airflow_batchstream.emulator.images.unpack import Bundle
 from airflow_batchstream.emulator.runtimes.base import Container, Mount
 
 HOSTS_FILE = "/etc/cloudbatch-taskgroup-hosts"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import ipaddress
 import logging
 import os
@@ -33,6 +34,8 @@ from airflow_batchstream.emulator.batch import BatchHandlers, LocationHandlers, 
 from airflow_batchstream.emulator.config import Config
 from airflow_batchstream.emulator.entries import Entries
 from airflow_batchstream.emulator.faults import Faults
+from airflow_batchstream.emulator.images.registry import registry_app
+from airflow_batchstream.emulator.images.store import Store as ImageStore
 from airflow_batchstream.emulator.logs import LoggingHandlers
 from airflow_batchstream.emulator.ports import grpc_aware
 from airflow_batchstream.emulator.pulling import Images
@@ -55,7 +58,7 @@ class LocalBatch:
 
     def __init__(self, config: Config, runtime: Runtime) -> None:
         self.config, self.runtime = config, runtime
-        state = config.state_dir
+        state = config.state_dir.resolve()
         state.mkdir(parents=True, exist_ok=True)
         self.lock = _lock(state)
         self.faults = Faults(config.seed)
@@ -63,8 +66,9 @@ class LocalBatch:
             self.faults.load(config.faults)
         self.store = Store(state / "jobs.sqlite")
         self.entries = Entries(state / "entries.sqlite")
-        images, self.registry = _images(state)
-        machine = Machine(runtime, images, (state / "scratch").resolve(), (state / "buckets").resolve(), config.grace)
+        images = ImageStore(state / "registry")
+        self.registry: ASGIApp = registry_app(images)
+        machine = Machine(runtime, Images(images, state / "layers"), state / "scratch", state / "buckets", config.grace)
         self.runner = Runner(
             self.store, self.entries, machine, self.faults,
             queued=config.queued, scheduled=config.scheduled, slots=config.slots,
@@ -201,8 +205,6 @@ def _listen(config: Config) -> socket.socket:
 
 def _lock(state: Path) -> Any:
     """Only one server may use a state directory."""
-    import fcntl
-
     file = (state / "lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -215,11 +217,3 @@ def _lock(state: Path) -> Any:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
-
-
-def _images(state: Path) -> tuple[Images, ASGIApp]:
-    from airflow_batchstream.emulator.images.registry import registry_app
-    from airflow_batchstream.emulator.images.store import Store as ImageStore
-
-    store = ImageStore(state / "registry")
-    return Images(store, state / "layers"), registry_app(store)
