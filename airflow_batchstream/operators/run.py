@@ -186,8 +186,7 @@ class JobRun:
         if not submitted.adopted:
             self._log.say(logging.INFO, f"Created the job {sight.name} (uid {sight.uid}).")
         self._log.say(logging.INFO, f"Console: {sight.name.console_url}")
-        for change in spec.changes(job, sight.spec):
-            self._log.say(logging.INFO, f"Batch changed {change}")
+        self._show_changes(spec.changes(job, sight.spec))
         logs = logs_explorer_url(sight.name.project_id, sight.uid, sight.created)
         self._op.console_links = {
             links.BatchJobLink().xcom_key: sight.name.console_url,
@@ -196,6 +195,17 @@ class JobRun:
         links.push(self._context, self._op.console_links)
         watch = Watch(job=sight.name, uid=sight.uid, created=sight.created)
         self._push(outcome.result(_so_far(watch, sight, subject)))
+
+    def _show_changes(self, changes: list[str]) -> None:
+        """What Batch made of the job: what it filled in, folded; what it changed, plainly."""
+        filled = [change for change in changes if spec.FILLED in change]
+        for change in changes:
+            if change not in filled:
+                self._log.say(logging.WARNING, f"Batch changed {change}")
+        if filled:
+            self._log.say(logging.INFO, "::group::What Batch filled in")
+            self._log.table(filled)
+            self._log.say(logging.INFO, "::endgroup::")
 
     def _watch(self, sight: Sight, endpoint: Endpoint) -> Watch:
         timing, created = self._timing, sight.created or time.time()

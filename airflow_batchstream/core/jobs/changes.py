@@ -9,6 +9,9 @@ from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.schema import conform, short
 from airflow_batchstream.core.jobs.secrecy import MASK, SECRET_FIELDS
 
+FILLED = ": not set -> "
+"""Marks a line about a field that the sender had left to Batch."""
+
 MOST = 50
 """Lines; a job of thousands of task environments may come back changed in each."""
 
@@ -25,9 +28,9 @@ def changes(sent: Spec, got: Spec) -> list[str]:
         hidden = hidden or after.get(path, (None, False))[1]
         if old == new:
             continue
-        was = "not set" if path not in before else MASK if hidden else short(old)
+        was = MASK if hidden else short(old)
         now = "removed" if path not in after else MASK if hidden else short(new)
-        lines.append(f"{path}: {was} -> {now}")
+        lines.append(f"{path}: {was} -> {now}" if path in before else f"{path}{FILLED}{now}")
     return lines if len(lines) <= MOST else [*lines[:MOST], f"... and {len(lines) - MOST} more"]
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from airflow_batchstream.core.findings import Finding, Verdict
-from airflow_batchstream.core.jobs.changes import changes
+from airflow_batchstream.core.jobs.changes import FILLED, changes
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.schema import conform, conform_field, templated
 from airflow_batchstream.core.jobs.secrecy import MASK, masked, secrets
 
 __all__ = [
+    "FILLED",
     "MOST_LABELS",
     "Short",
     "build",
