@@ -15,7 +15,9 @@ from typing import Any
 Spec = dict[str, Any]
 """A Batch ``Job`` as canonical camelCase JSON."""
 
-TRANSIENT_CODES = frozenset({"UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "UNKNOWN"})
+TRANSIENT_CODES = frozenset(
+    {"UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "UNKNOWN"}
+)
 """gRPC status names that waiting can mend."""
 
 

@@ -1,7 +1,7 @@
 """An operator's arguments -> the checked job.
 
-Where :mod:`schema`, :mod:`spec` and :mod:`rules` meet; called twice: when the Dag is parsed, for what is literal then, and
-on the worker, for everything, before the first call to Google.
+Where :mod:`schema`, :mod:`spec` and :mod:`rules` meet; called twice: when the Dag is parsed, for what is literal then,
+and on the worker, for everything, before the first call to Google.
 """
 
 from __future__ import annotations
