@@ -20,6 +20,11 @@ from airflow_batchstream.operators.errors import final_errors
 from airflow_batchstream.operators.stop import Stop
 
 
+def without_comments(jinja_env: Any) -> Any:
+    """The same environment without Jinja's comments, whose mark is in every shell's ``${#array[@]}``."""
+    return jinja_env.overlay(comment_start_string="{#\0", comment_end_string="\0#}")
+
+
 class CloudBatchStreamingJobOperator(BaseOperator):
     """Run a Google Cloud Batch job with Image streaming and show what its containers print, until it ends.
 
@@ -168,14 +173,21 @@ class CloudBatchStreamingJobOperator(BaseOperator):
 
     # -- rendering -------------------------------------------------------------------------------------------------
 
-    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Any, context: Any, jinja_env: Any, seen_oids: Any
+    ) -> None:
         """Render, then take what must not be shown out of the fields that the Rendered Template page shows."""
-        super()._do_render_template_fields(parent, *args, **kwargs)
+        env = without_comments(jinja_env)
+        super()._do_render_template_fields(parent, template_fields, context, env, seen_oids)
         if parent is self:
             self._rendered = self._request()
             self.job = prepare.shown(prepare.plain(self.job))
             if isinstance(self.environment, Mapping):
                 self.environment = dict.fromkeys(self.environment, MASK)
+
+    def render(self, data: Any, context: Any) -> Any:
+        """Render the strings of a job file, as those of ``job`` are."""
+        return self.render_template(data, context, without_comments(self.get_template_env()))
 
     def _request(self) -> prepare.Request:
         """The arguments as they stand."""

@@ -134,7 +134,7 @@ class JobRun:
 
         name = str(request.job_file)
         data = prepare.parsed(read_text(name, self._op), name)
-        return replace(request, job=self._op.render_template(data, self._context)), Path(name).name
+        return replace(request, job=self._op.render(data, self._context)), Path(name).name
 
     async def _scan(self, job: Spec, endpoint: Endpoint, credentials: Any) -> Mapping[str, str]:
         """Look at each image that is to be streamed; refuse those that cannot. Returns image -> the same, pinned."""
