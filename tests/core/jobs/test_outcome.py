@@ -181,6 +181,16 @@ class TestClosingBlock:
     def test_has_a_hint_where_one_helps(self, code: int, hint: str) -> None:
         assert hint in block(ended(State.FAILED, tasks=(failed(0, code),)))
 
+    def test_of_a_deleted_job_says_how_it_was_last_seen(self) -> None:
+        told = block(Outcome(replace(WATCH, state=State.RUNNING), Reason.GONE))
+        assert "was deleted, and not by this task; it was last seen as RUNNING." in told
+
+    def test_of_a_job_never_seen_says_that_it_cannot_be_found(self) -> None:
+        assert "cannot be found" in block(Outcome(WATCH, Reason.GONE))
+
+    def test_of_a_job_cancelled_by_another_says_so(self) -> None:
+        assert "was CANCELLED, and not by this task" in block(ended(State.CANCELLED))
+
     def test_names_the_attempt(self) -> None:
         assert "Task 0 failed (attempt 2, the last of 3): exit code 3" in block(
             ended(State.FAILED, tasks=(failed(0, 50001, 50001, 3),))
@@ -192,6 +202,12 @@ class TestClosingBlock:
         assert len([text for text in lines if text.startswith("Task ")]) == 5
         assert "... and 45 more failed tasks (exit code 1: 44, exit code 137: 1)" in lines
         assert any("memory" in text for text in lines)
+
+    def test_counts_tasks_without_a_code_too(self) -> None:
+        tasks = (*(failed(n, 1) for n in range(5)), failed(5, 127), TaskSight(6, "FAILED"))
+        lines = closing_block(ended(State.FAILED, tasks=tasks))
+        assert "... and 2 more failed tasks (exit code 127: 1, no exit code: 1)" in lines
+        assert len([text for text in lines if text.startswith("exit code")]) == 1
 
     def test_explains_each_code_once(self) -> None:
         told = block(ended(State.FAILED, tasks=tuple(failed(n, 127) for n in range(4))))
@@ -246,6 +262,18 @@ class TestCosts:
         assert "timeout_seconds has passed" in told
         assert "It was cancelled." in told
         assert "costs nothing any more" in told
+
+    def test_a_job_that_was_gone_when_its_cancel_was_waited_for_was_cancelled(self) -> None:
+        watch = replace(WATCH, cancel_reason="timeout", cancel_sent_at=CREATED + 100, error_code="NOT_FOUND")
+        told = block(Outcome(replace(watch, state=State.RUNNING), Reason.TIMEOUT))
+        assert "It was cancelled." in told
+        assert "costs nothing any more" in told
+
+    def test_a_job_not_seen_since_its_cancel_may_still_cost(self) -> None:
+        watch = replace(WATCH, cancel_reason="timeout", cancel_sent_at=CREATED + 100, error_code="UNAVAILABLE")
+        told = block(Outcome(replace(watch, state=State.RUNNING), Reason.TIMEOUT))
+        assert "It was told to cancel" in told
+        assert "until they are gone" in told
 
     def test_a_job_still_being_cancelled_costs_until_its_vms_are_gone(self) -> None:
         watch = replace(WATCH, cancel_reason="timeout", cancel_sent_at=CREATED + 100, state=State.RUNNING)

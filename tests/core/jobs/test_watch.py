@@ -151,6 +151,8 @@ class TestStatusEvents:
         watch, _ = look(WATCH, sight(State.QUEUED, a, b, c))
         watch, step = look(watch, sight(State.QUEUED, c, b))
         assert texts(step) == []
+        watch, step = look(watch, sight(State.QUEUED, event(4, "d"), c))
+        assert texts(step) == ["d"]
         _, step = look(watch, sight(State.QUEUED, b, a, c))
         assert texts(step) == []
 
@@ -225,6 +227,10 @@ class TestTransientTrouble:
         assert "UNAVAILABLE: connection reset" in texts(step)[0]
         assert "the job itself goes on" in texts(step)[0]
         assert step.news[0].level == logging.WARNING
+
+    def test_later_words_count(self) -> None:
+        assert "row" not in texts(look(WATCH, DOWN)[1])[0]
+        assert ", 4 times in a row (" in texts(look(WATCH, DOWN, DOWN, DOWN, DOWN)[1])[0]
 
     def test_its_end_is_said_once(self) -> None:
         watch, step = look(WATCH, sight(State.RUNNING), DOWN, DOWN, DOWN, sight(State.RUNNING))
@@ -378,6 +384,10 @@ class TestQueuedDeadline:
         assert isinstance(step, Wait)
         assert watch.running_since == CREATED + 5
 
+    def test_a_job_that_ran_twice_runs_since_the_first_time(self) -> None:
+        ran = (set_to(5, State.SCHEDULED, State.RUNNING), set_to(50, State.SCHEDULED, State.RUNNING))
+        assert look(self.WATCH, sight(State.RUNNING, *ran))[0].running_since == CREATED + 5
+
     def test_running_found_too_late_still_counts(self) -> None:
         assert isinstance(look(self.WATCH, sight(State.RUNNING), now=STEADY + 5)[1], Wait)
 
@@ -435,6 +445,12 @@ class TestCancelling:
         _, step = look(watch, NOT_FOUND, now=STEADY + 3)
         assert isinstance(step, Ended)
         assert step.reason is Reason.TIMEOUT
+
+    def test_a_job_that_is_gone_before_the_cancel_was_taken_was_deleted_by_another(self) -> None:
+        watch, _ = after_cancel(self.cancelling(), DOWN, STEADY + 1, 0.5)
+        _, step = look(watch, NOT_FOUND, NOT_FOUND, now=STEADY + 3, every=6)
+        assert isinstance(step, Ended)
+        assert step.reason is Reason.GONE
 
     def test_the_wait_for_its_end_is_bounded(self) -> None:
         watch, _ = after_cancel(self.cancelling(cancel_wait=60), None, STEADY + 1, 0.5)
