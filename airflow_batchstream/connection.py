@@ -79,7 +79,11 @@ def token_source(found: Credentials | None) -> Callable[[], Awaitable[str]] | No
 
 def _extra(gcp_conn_id: str) -> dict[str, Any]:
     from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        from airflow.sdk.exceptions import AirflowNotFoundException
+    except ImportError:  # Airflow 3.1
+        from airflow.exceptions import AirflowNotFoundException  # type: ignore[attr-defined]
 
     try:
         return dict(BaseHook.get_connection(gcp_conn_id).extra_dejson)

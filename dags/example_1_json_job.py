@@ -31,6 +31,7 @@ with DAG(
         task_id="job",
         job_file="example_1_job.json",
         image_uri=scan.output,  # goes to the job's container runnable, in the place of what the file says
+        scan_image=False,  # the task above has just done it
         project_id=PROJECT,
         region=REGION,
     )

@@ -97,29 +97,42 @@ def tail(log: Path, lines: int = 15) -> str:
 def push_image(address: str) -> str:
     """Make a small image from the host's own programs and push it to the local Batch, by the command line.
 
-    :return: its digest.
+    :return: its name with the digest.
     """
-    folder = WORK / "hello-image"
-    command = [str(Path(sys.executable).parent / "batchstream"), "image"]
+    command = [str(Path(sys.executable).parent / "batchstream"), "image", "build", "--tag", IMAGE, "--push"]
     env = os.environ | {"BATCH_EMULATOR_HOST": address}
-    for words in (["build", str(folder)], ["push", str(folder), IMAGE]):
-        done = subprocess.run([*command, *words], env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise DemoError(f"batchstream image {words[0]} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DemoError(f"batchstream image build failed:\n{done.stdout}{done.stderr}")
+    return done.stdout.strip()
 
 
-def show(line: str) -> None:
-    """A record of Airflow's log: when, who, what. A container's lines carry their task's tag, stderr a mark."""
-    found = RECORD.fullmatch(line)
-    if not found:
-        say(f"           {line}" if line else "")
-        return
-    at, level, logger, text = found["at"][11:19], found["level"], found["logger"], found["text"]
-    text = re.sub(r" chan=\S+$", "", text)
-    mark = {"ERROR": "!", "WARNING": "!", "CRITICAL": "!"}.get(level, " ")
-    who = logger.removeprefix("batch.") if logger.startswith("batch.") else ""
-    say(f"  {at} {mark} {who + ' | ' if who else ''}{text}")
+class Screen:
+    """Airflow's log on the terminal: when, who, what. All of it goes to a file; a group is folded into one line."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._folded = False
+
+    def show(self, line: str) -> None:
+        """One line of the log. A container's lines carry their task's tag, stderr and warnings a mark."""
+        with self._file.open("a") as file:
+            file.write(f"{line}\n")
+        found = RECORD.fullmatch(line)
+        if not found:
+            say(f"             {line}")
+            return
+        at, level, logger = found["at"][11:19], found["level"], found["logger"]
+        text = re.sub(r" chan=\S+$", "", found["text"])
+        if text.startswith("::group::"):
+            self._folded = True
+            say(f"  {at}   {text.removeprefix('::group::')} (folded; all of it in {self._file.relative_to(TOP)})")
+        elif text.startswith("::endgroup::"):
+            self._folded = False
+        elif not self._folded:
+            mark = " " if level in ("INFO", "DEBUG") else "!"
+            who = f"{logger.removeprefix('batch.')} | " if logger.startswith("batch.") else ""
+            say(f"  {at} {mark} {who}{text}".rstrip())
 
 
 def summary(result: dict[str, Any], image_seconds: float, began: float) -> None:
@@ -155,9 +168,9 @@ def run(children: list[subprocess.Popen[str]]) -> int:
     address = expect(batch, "ready ", "The local Batch", batch_log)
     say(f"The local Batch serves on {address}; another terminal can look at it: BATCH_EMULATOR_HOST={address}")
     image_began = time.monotonic()
-    push_image(address)
+    pinned = push_image(address)
     image_seconds = time.monotonic() - image_began
-    say(f"A small image is in its registry: {IMAGE}")
+    say(f"A small image is in its registry: {IMAGE}, {pinned.partition('@')[2][:19]}...")
 
     expect(airflow, "ready", "Airflow", airflow_log)
     say("Airflow runs dags/example_1_json_job.py: scan the image, then run the job\n")
@@ -166,11 +179,12 @@ def run(children: list[subprocess.Popen[str]]) -> int:
     airflow.stdin.write(json.dumps(go | {"BATCHSTREAM_REGION": REGION}) + "\n")
     airflow.stdin.flush()
     result: dict[str, Any] = {}
+    screen = Screen(WORK / "airflow.log")
     for line in lines_of(airflow):
         if line.startswith("result "):
             result = json.loads(line.removeprefix("result "))
         else:
-            show(line)
+            screen.show(line)
     airflow.wait()
     if not result:
         raise DemoError(f"Airflow ended early (all of it in {airflow_log.relative_to(TOP)}):\n{tail(airflow_log)}")

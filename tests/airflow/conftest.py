@@ -1,4 +1,4 @@
-"""One Airflow for the whole session; the cases run in it at the same time."""
+"""One Airflow and one local Batch for the whole session; the cases run in them at the same time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from airflow_api import AirflowApi
+from batch_rest import BatchRest
+from hello_image import push_hello
 from live_airflow import LiveAirflow
 
+from airflow_batchstream.emulator.testing import Local, running
+
 DAGS = Path(__file__).parent / "dags"
+IMAGE = "us-docker.pkg.dev/my-project/examples/hello:1.0"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,10 +26,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def live_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
+def local_batch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A local Batch with a small image."""
+    with running(tmp_path_factory.mktemp("local-batch"), "--grace", "2") as local:
+        push_hello(local.address, IMAGE)
+        yield local
+
+
+@pytest.fixture(scope="session")
+def batch(local_batch: Local) -> BatchRest:
+    """Its REST API."""
+    return BatchRest(local_batch.address)
+
+
+@pytest.fixture(scope="session")
+def live_airflow(tmp_path_factory: pytest.TempPathFactory, local_batch: Local) -> Iterator[LiveAirflow]:
     """A whole Airflow with the Dags of this folder."""
-    airflow = LiveAirflow(tmp_path_factory.mktemp("airflow") / "home", DAGS)
-    airflow.start([path.stem for path in DAGS.glob("case_*.py")])
+    env = {"BATCH_EMULATOR_HOST": local_batch.address, "BATCHSTREAM_IMAGE": IMAGE}
+    airflow = LiveAirflow(tmp_path_factory.mktemp("airflow") / "home", DAGS, env)
+    airflow.start(["case_trivial", "case_success", "case_mapped"])
     yield airflow
     airflow.stop()
 

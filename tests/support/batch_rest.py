@@ -1,0 +1,41 @@
+"""Batch's REST API as anybody might call it: what is done to a job from outside of Airflow, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+PARENT = "projects/my-project/locations/us-central1"
+
+
+@dataclass(frozen=True)
+class BatchRest:
+    """Calls to the local Batch at an address."""
+
+    address: str
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"http://{self.address}/v1/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def state(self, name: str) -> str:
+        """A job's state, by its full name."""
+        return str(self._call("GET", name)["status"]["state"])
+
+    def cancel(self, name: str) -> None:
+        """Cancel a job."""
+        self._call("POST", f"{name}:cancel", {})
+
+    def jobs(self, **labels: str) -> list[dict[str, Any]]:
+        """The jobs that carry these labels, oldest first."""
+        found = self._call("GET", f"{PARENT}/jobs?pageSize=1000").get("jobs", [])
+        mine = [job for job in found if labels.items() <= job.get("labels", {}).items()]
+        return sorted(mine, key=lambda job: str(job["createTime"]))
