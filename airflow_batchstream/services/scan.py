@@ -26,7 +26,7 @@ from airflow_batchstream.core.images.reference import Reference, parse
 WIDTH = 100
 """Columns of the table in the task log."""
 ARM_SERIES = frozenset({"t2a", "c4a", "n4a", "a4x"})
-"""Compute Engine's machine series with Arm processors (Compute Engine, "Arm VMs on Compute Engine")."""
+"""Compute Engine's series with Arm processors: T2A and C4A by its documentation, N4A and A4X by their announcements."""
 
 _SEVEREST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.WARNING)
 _MARKS = {Verdict.HOLDS: "holds", Verdict.BROKEN: "BROKEN", Verdict.WARNING: "warning", Verdict.UNKNOWN: "not told"}
