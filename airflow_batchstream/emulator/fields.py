@@ -68,7 +68,7 @@ FIELDS: dict[str, Field] = {
     f"{_RUN}.container.imageUri": Field(_R, "Looked up in the registry of this server, under its full name."),
     f"{_RUN}.container.commands": Field(_R),
     f"{_RUN}.container.entrypoint": Field(_R, "Replaces the image's, and drops its CMD, as Docker does."),
-    f"{_RUN}.container.volumes": Field(_R, "SRC:DST[:ro], folders of this machine."),
+    f"{_RUN}.container.volumes": Field(_R, "Folders of this machine; one that is missing is a new, empty one."),
     f"{_RUN}.container.options": Field(_X, "There is no Docker here. With streaming, Batch and this server ignore it."),
     f"{_RUN}.container.blockExternalNetwork": Field(_S, "Where the runtime isolates."),
     f"{_RUN}.container.username": Field(_I, "The registry of this server wants no login."),

