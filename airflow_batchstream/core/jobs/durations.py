@@ -53,6 +53,8 @@ def _read(value: object) -> Decimal | None:
 
 
 def _text(text: str) -> Decimal | None:
+    if len(text) > 100:
+        return None
     if (plain := _number(text.removesuffix("s").rstrip())) is not None:
         return plain
     found = _WORDS.fullmatch(text)

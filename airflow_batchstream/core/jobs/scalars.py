@@ -159,11 +159,11 @@ def _exact(value: Decimal) -> int | None:
 def _number_meant(field: Field, value: Any) -> str:
     """``"16Gi"`` for ``memoryMib`` means 16384."""
     unit = next((u for u in ("Mib", "Gb", "Milli") if field.name.endswith(u)), "")
-    found = re.fullmatch(r"(\d+)\s*([KMGT])i?B?", value, re.IGNORECASE) if isinstance(value, str) else None
+    found = re.fullmatch(r"(\d{1,12})\s*([KMGT])i?B?", value, re.IGNORECASE) if isinstance(value, str) else None
     if found and unit in ("Mib", "Gb"):
         power = "KMGT".index(found[2].upper()) - (1 if unit == "Mib" else 2)
         if power >= 0:
             return f"It counts in {'MiB' if unit == 'Mib' else 'GB'}: write {int(found[1]) * 1024**power}."
-    if isinstance(value, str) and re.fullmatch(r"\d[\d,_ ]*", value):
+    if isinstance(value, str) and re.fullmatch(r"\d[\d,_ ]{0,25}", value):
         return f"Write {int(re.sub(r'[^0-9]', '', value))}."
     return "Write a number such as 1."

@@ -22,11 +22,14 @@ SECRET_FIELDS = frozenset({"variables", "secretVariables", "encryptedVariables",
 _WORD = r"pass|passphrase|pwd|token|api_?key|access_?key|private_?key|credentials?|auth|dsn"
 _NO_SECRET_KEY = re.compile(r"(?:old)?pwd|.*_(?:file|path|dir|sock|name|id|url|uri|type|ttl)", re.IGNORECASE)
 _SECRET_KEY = re.compile(rf"(?:^|_)(?:{_WORD})(?:$|_)|password|passwd|secret|apikey", re.IGNORECASE)
-_URL = re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)(?P<secret>[^\s@'\"]+)(?=@)", re.IGNORECASE)
-_PAIR = re.compile(r"(?P<keep>(?P<key>[A-Za-z][\w-]*)=[\"']?)(?P<secret>[^\s\"']+)")
-_BEARER = re.compile(r"(?P<keep>authorization:\s*(?:[a-z]+\s+)?)(?P<secret>[^\s'\"]+)", re.IGNORECASE)
-_OPTION = re.compile(r"--?[A-Za-z][\w-]*")
-_OPTION_PAIR = re.compile(r"(?P<keep>--?(?P<key>[A-Za-z][\w-]*)\s+[\"']?)(?P<secret>[^\s\"'-][^\s\"']*)")
+# Each is anchored and bounded: a script of a megabyte is looked through in one go.
+_URL = re.compile(
+    r"(?<![\w+.-])[a-z][a-z0-9+.-]{0,30}://[^\s/:@'\"]{0,200}:(?P<secret>[^\s/'\"]{1,500})(?=@)", re.IGNORECASE
+)
+_PAIR = re.compile(r"(?<![\w-])-{0,2}(?P<key>[A-Za-z][\w-]{0,80})=[\"']?(?P<secret>[^\s\"']+)")
+_HEADER = re.compile(r"authorization:\s*(?:[a-z]+\s+)?(?P<secret>[^\s'\"]+)", re.IGNORECASE)
+_OPTION = re.compile(r"--?[A-Za-z][\w-]{0,80}")
+_OPTION_PAIR = re.compile(r"(?<![\w-])--?(?P<key>[A-Za-z][\w-]{0,80})\s{1,9}[\"']?(?P<secret>[^\s\"'-][^\s\"']*)")
 
 
 def looks_secret(key: str) -> bool:
@@ -37,15 +40,17 @@ def looks_secret(key: str) -> bool:
 
 def masked_text(text: str) -> str:
     """A text without what is plainly a secret: passwords in URLs, ``--password=x``, ``TOKEN=x``, bearers."""
-    for hit in sorted(set(_found(text)), key=lambda span: -span[0]):
-        text = text[: hit[0]] + MASK + text[hit[1] :]
-    return text
+    parts, end = [], 0
+    for start, stop in _found(text):
+        parts += [text[end:start], MASK]
+        end = stop
+    return "".join([*parts, text[end:]])
 
 
 def _found(text: str) -> Iterator[tuple[int, int]]:
     """Spans of secrets; of overlapping ones only the first."""
     hits = [m.span("secret") for m in _URL.finditer(text)]
-    hits += [m.span("secret") for m in _BEARER.finditer(text)]
+    hits += [m.span("secret") for m in _HEADER.finditer(text)]
     hits += [m.span("secret") for p in (_PAIR, _OPTION_PAIR) for m in p.finditer(text) if looks_secret(m["key"])]
     end = 0
     for start, stop in sorted(hits):
