@@ -8,7 +8,6 @@ time ends as 50005.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 import zlib
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from airflow_batchstream.emulator.machine import GROUP
 from airflow_batchstream.emulator.pulling import Images, ImageTrouble
 from airflow_batchstream.emulator.recipe import Context, Recipe, recipe
 from airflow_batchstream.emulator.runtimes.base import Container, Running, Runtime
+from airflow_batchstream.emulator.runtimes.rootfs import remove_tree
 from airflow_batchstream.emulator.store import Record
 
 OVERTIME = 50005
@@ -85,7 +85,7 @@ class Attempt:
             return code
         finally:
             await self._end_background()
-            await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, self.folder)
 
     async def _runnables(self) -> int:
         failed = 0

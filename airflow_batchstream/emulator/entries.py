@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+KEPT = 30 * 86_400 * 10**9
+"""How long entries are kept, in nanoseconds: as in Cloud Logging's default bucket. Looked at when the server starts."""
+
 FLUSH_ROWS = 2000
 FLUSH_SECONDS = 0.05
 
@@ -76,6 +79,7 @@ class Span:
     uids: Sequence[str] | None = None
     at_least: int | None = None
     at_most: int | None = None
+    received_least: int | None = None
     descending: bool = False
     after: tuple[int, int] | None = None
 
@@ -101,6 +105,7 @@ class Entries:
         self._seq, self._last_at = self._db.execute(
             "SELECT COALESCE(MAX(seq), 0), COALESCE(MAX(at), 0) FROM entries"
         ).fetchone()
+        self._db.execute("DELETE FROM entries WHERE at < ?", (time.time_ns() - KEPT,))
         for key, labels, resource in self._db.execute("SELECT id, labels, resource FROM origins"):
             self._origins[key] = Origin(json.loads(labels), json.loads(resource))
 
@@ -181,12 +186,12 @@ def _rows(db: sqlite3.Connection, span: Span, now: int, uid: str | None) -> Iter
     if uid is not None:
         where.append("uid = ?")
         bounds.append(uid)
-    if span.at_least is not None:
-        where.append("at >= ?")
-        bounds.append(span.at_least)
-    if span.at_most is not None:
-        where.append("at <= ?")
-        bounds.append(span.at_most)
+    for column, bound in (
+        ("at >= ?", span.at_least), ("at <= ?", span.at_most), ("received >= ?", span.received_least),
+    ):  # fmt: skip
+        if bound is not None:
+            where.append(column)
+            bounds.append(bound)
     if span.after is not None:
         where.append(f"(at, seq) {'<' if span.descending else '>'} (?, ?)")
         bounds += span.after

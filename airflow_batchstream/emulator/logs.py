@@ -156,7 +156,8 @@ def _descending(order: str) -> bool:
 def _span(node: Node, descending: bool, after: tuple[int, int] | None) -> Span:
     uids = required(node, "labels.job_uid")
     low, high = bounds(node, "timestamp")
-    return Span(sorted(uids) if uids is not None else None, low, high, descending, after)
+    received, _ = bounds(node, "receiveTimestamp")
+    return Span(sorted(uids) if uids is not None else None, low, high, received, descending, after)
 
 
 def _token(last: Entry | None, query: int) -> str:

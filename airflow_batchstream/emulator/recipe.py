@@ -134,7 +134,7 @@ def _mounts(context: Context, spec: Any) -> tuple[Mount, ...]:
 
 
 def _source(context: Context, path: str, host: Mapping[str, Path]) -> Path:
-    """Where a volume's source is: below a task volume, on this machine, or in a folder that stands for the VM's disk."""
+    """Where a volume's source is: below a task volume, on this machine, or in a folder that stands for the VM."""
     for mounted, folder in host.items():
         if path == mounted or path.startswith(f"{mounted}/"):
             found = folder / path.removeprefix(mounted).lstrip("/")

@@ -38,6 +38,9 @@ from airflow_batchstream.emulator.store import Operation, Record, Store
 
 log = logging.getLogger(__name__)
 
+KEPT = 60 * 86_400 * 10**9
+"""How long an ended job is kept, in nanoseconds (source: Batch's documentation). Looked at when the server starts."""
+
 UNKNOWN = 50000
 """The exit code of a task that failed for no reason that Batch knows."""
 
@@ -98,6 +101,8 @@ class Runner:
     def resume(self) -> None:
         """Take up what was under way when this server ended: what ran then has ended as 50003."""
         for record in list(self.store.jobs.values()):
+            if record.job.ended and record.job.ended < time.time_ns() - KEPT:
+                self.store.remove(record.job)
             if record.job.state not in LIVE | ENDING:
                 continue
             for event in rebooted(record.job):

@@ -41,6 +41,7 @@ from airflow_batchstream.emulator.ports import grpc_aware
 from airflow_batchstream.emulator.pulling import Images
 from airflow_batchstream.emulator.runner import Runner
 from airflow_batchstream.emulator.runtimes.base import Runtime
+from airflow_batchstream.emulator.runtimes.rootfs import remove_tree
 from airflow_batchstream.emulator.store import Store
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class LocalBatch:
         state = config.state_dir.resolve()
         state.mkdir(parents=True, exist_ok=True)
         self.lock = _lock(state)
+        remove_tree(state / "scratch")  # what a server that was killed left there
         self.faults = Faults(config.seed)
         if config.faults is not None:
             self.faults.load(config.faults)

@@ -118,6 +118,12 @@ class TestAJob:
             "Quota checking process: CPUS"
         ]
 
+    def test_can_stay_running_though_its_tasks_have_ended(self, one: Any, sick: Local, script: Make) -> None:
+        sick.inject({"job": "lame-*", "stay": "RUNNING", "seconds": 0.6})
+        started = time.monotonic()
+        assert one.run(script("true"), "lame-1").status.state.name == "SUCCEEDED"
+        assert time.monotonic() - started >= 0.6
+
     def test_can_be_slow_to_be_cancelled(self, one: Any, sick: Local, script: Make) -> None:
         sick.inject({"job": "slow-*", "stay": "CANCELLATION_IN_PROGRESS", "seconds": 0.5})
         job = create(one, script("sleep 60"), "slow-1")
