@@ -64,6 +64,7 @@ class _Log:
     :param settle: see :class:`ReadSettings`; chosen when the job ends.
     :param late: whether it is read ``visible`` seconds behind.
     :param passed: the time up to which it was read at least once.
+    :param held: whether who shows its lines is behind: it is read no further until then.
     :param failing_since: since when its reads have done nothing but fail.
     """
 
@@ -79,6 +80,7 @@ class _Log:
     ended: float | None = None
     settle: tuple[int, float] | None = None
     reading: bool = False
+    held: bool = False
     late: bool = False
     passed: float | None = None
     failing_since: float | None = None
@@ -168,6 +170,11 @@ class ReadPlan:
         for chain in self._open:
             chain.jobs = self._wanted(chain)
         self._open = [chain for chain in self._open if chain.jobs]
+
+    def hold(self, uid: str, held: bool) -> None:
+        """Read this log no further while its lines are shown more slowly than they are read; others go on."""
+        if uid in self._logs:
+            self._logs[uid].held = held
 
     # -- what the hub asks --------------------------------------------------------------------------------------------
 
@@ -269,7 +276,7 @@ class ReadPlan:
 
     def _queue(self, now: float) -> list[Pass]:
         """Chains that may be asked for, the next first. Live and late ones share the reads; one is begun if needed."""
-        ready = [p for p in self._open if p.not_before <= now]
+        ready = [p for p in self._open if p.not_before <= now and not all(log.held for log in p.jobs)]
         live = [p for p in ready if p.until_ns is None]
         late = [p for p in ready if p.until_ns is not None]
         calm, loud = self._due(now)
@@ -285,7 +292,7 @@ class ReadPlan:
 
     def _due(self, now: float) -> tuple[list[_Log], list[_Log]]:
         """Logs to read now, live and late ones: quiet ones first, then those that are furthest behind."""
-        due = [log for log in self._logs.values() if not log.reading and log.due <= now]
+        due = [log for log in self._logs.values() if not log.reading and not log.held and log.due <= now]
         due.sort(key=lambda log: (log.rate > _QUIET_RATE, log.since_ns))
         worth_it = ns(now - self.settings.visible - self.settings.interval / 2)
         return [log for log in due if not log.late], [log for log in due if log.late and log.since_ns <= worth_it]

@@ -432,3 +432,23 @@ class TestFigures:
     def test_the_endpoint_can_carry_its_own(self, endpoint: Endpoint) -> None:
         figures = for_endpoint(replace(endpoint, settle=(9, 90.0), log_visible=7.0))
         assert (figures.settle, figures.visible) == ((9, 90.0), 7.0)
+
+
+class TestALogThatIsShownTooSlowly:
+    def test_is_read_no_further_while_the_others_go_on(self) -> None:
+        plan = plan_of("slow", "other")
+        plan.hold("slow", True)
+        assert asked(plan, T).uids == ["other"]
+
+    def test_waits_in_the_middle_of_its_chain_of_pages(self) -> None:
+        plan = plan_of("slow")
+        plan.on_page(asked(plan, T), [line("slow", T, "1")], "more", T)
+        plan.hold("slow", True)
+        assert plan.next_read(T + 60) is None
+
+    def test_goes_on_where_it_was(self) -> None:
+        plan = plan_of("slow")
+        plan.on_page(asked(plan, T), [line("slow", T, "1")], "more", T)
+        plan.hold("slow", True)
+        plan.hold("slow", False)
+        assert asked(plan, T + 60).token == "more"
