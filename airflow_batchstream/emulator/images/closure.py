@@ -20,7 +20,7 @@ from airflow_batchstream.emulator.images.tree import File, Link, Tree
 TOOLS = (
     "sh", "[", "awk", "base64", "basename", "cat", "chmod", "cp", "cut", "date", "dd", "df", "dirname", "du", "echo",
     "env", "expr", "false", "find", "grep", "head", "hostname", "id", "kill", "ln", "ls", "md5sum", "mkdir", "mktemp",
-    "mv", "nproc", "od", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "seq", "sha256sum", "sleep",
+    "mv", "nproc", "od", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "seq", "setsid", "sha256sum", "sleep",
     "sort", "stat", "stty", "tail", "tee", "test", "timeout", "touch", "tr", "true", "uname", "uniq", "wc", "whoami",
     "xargs", "yes",
 )  # fmt: skip

@@ -7,9 +7,9 @@ Where it has no overlayfs (before 0.11) each container gets a copy of its image.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import posixpath
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +32,7 @@ from airflow_batchstream.emulator.runtimes.base import (
 )
 from airflow_batchstream.emulator.runtimes.box import Box, Boxes
 from airflow_batchstream.emulator.runtimes.child import Child, readable
+from airflow_batchstream.emulator.runtimes.launcher import READ_ONLY_IN_PROC
 from airflow_batchstream.emulator.runtimes.process import ProcessRuntime
 from airflow_batchstream.emulator.runtimes.rootfs import View
 from airflow_batchstream.emulator.runtimes.trial import machine_mounts, reason_of_refusal, run_true
@@ -44,6 +45,7 @@ CAPABILITIES = (
 """What root in a container keeps: the same as under the launcher."""
 MESSAGE = b"bwrap: "
 HELD_BYTES = 4096
+CHILD_PID = re.compile(rb'"child-pid": *(\d+)\s*[,}]')
 CLONE_OPTIONS = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--new-session", "--clearenv")
 
 
@@ -110,7 +112,7 @@ class BwrapRuntime:
         root = [*_overlay(box), "/"] if box.layers else ["--bind", str(box.folder / "root"), "/"]
         args = [*CLONE_OPTIONS, *_rights(who), *root, "--hostname", container.hostname]
         args += [] if container.network else ["--unshare-net"]
-        args += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"]
+        args += ["--proc", "/proc", *_guarded_proc(), "--dev", "/dev", "--ro-bind", "/sys", "/sys"]
         for mount in container.mounts:
             bind = "--ro-bind" if mount.read_only else "--bind"
             args += [bind, str(mount.src.resolve()), _inside(view, mount.dst)]
@@ -140,6 +142,13 @@ def _rights(who: Identity) -> list[str]:
         for name in CAPABILITIES:
             args += ["--cap-add", f"cap_{name}"]
     return args
+
+
+def _guarded_proc() -> list[str]:
+    """The kernel's settings, which root could write to even without capabilities."""
+    if os.geteuid() != 0:
+        return []
+    return [word for name in READ_ONLY_IN_PROC for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")]
 
 
 def _inside(view: View, path: str) -> str:
@@ -195,6 +204,7 @@ class _Running:
         self._first = -1
         """A pidfd of process 1."""
         self._first_pid = 0
+        self._told = b""
         self._terminate = False
         self._killed = False
         self._code: asyncio.Future[int] | None = None
@@ -246,14 +256,14 @@ class _Running:
     # ---- inside ----
 
     def _read_status(self) -> None:
-        """bwrap's first line tells which process is the container's first."""
+        """bwrap's first words tell which process is the container's first; they come in pieces."""
         with suppress(BlockingIOError):
             data = os.read(self._status, HELD_BYTES)
-            for line in data.splitlines():
-                pid = json.loads(line).get("child-pid") if line.startswith(b"{") else None
-                if pid and self._first < 0:
-                    with suppress(OSError):
-                        self._first, self._first_pid = os.pidfd_open(pid), pid
+            self._told += data
+            if self._first < 0 and (found := CHILD_PID.search(self._told)):
+                with suppress(OSError):
+                    self._first_pid = int(found[1])
+                    self._first = os.pidfd_open(self._first_pid)
             if not data:
                 self._loop.remove_reader(self._status)
         if self._terminate:
