@@ -88,6 +88,7 @@ class TestYaml:
             ("a:\n\tb: 1", "line 2, column 1", "Indent with spaces"),
             ("a: b: c", "line 1, column 5", "Look at the indentation"),
             ("a: {{ params.n }}", "line 1, column 5", "A template has to stand in quotes"),
+            ("a: {% if x %}1{% endif %}", "line 1, column 5", "A template has to stand in quotes"),
             ("a: 1\n---\nb: 1", "line 2, column 1", "One file holds one job"),
             ("a: !Ref b", "line 1, column 4", "means nothing to Batch"),
             ("a: !!python/object/apply:os.system [id]", "line 1, column 4", "means nothing to Batch"),

@@ -286,6 +286,15 @@ class TestWhereAJobRuns:
         assert f"Write {better}" in found
         assert findings(job(), job_id=better.strip("'")) == []
 
+    def test_one_that_is_too_long_is_told_so(self) -> None:
+        assert "has 64 characters, and Batch takes 63" in refused(job(), job_id="a" * 64)["job_id"]
+        assert "no dash last" in refused(job(), job_id="a-")["job_id"]
+
+    @pytest.mark.parametrize("place", ["regions/us-central1", "projects/p/zones/us-central1-a"])
+    def test_places_in_it_are_fine_as_urls_too(self, place: str) -> None:
+        url = f"https://www.googleapis.com/compute/v1/{place}"
+        assert findings(job(allocationPolicy={"location": {"allowedLocations": [place, url]}})) == []
+
     @pytest.mark.parametrize(
         ("place", "words"),
         [
@@ -337,7 +346,11 @@ class TestLabels:
 
     def test_there_is_room_for_ours(self) -> None:
         assert findings(job(labels={f"l{i}": "x" for i in range(61)})) == []
-        assert "Leave out 2." in refused(job(labels={f"l{i}": "x" for i in range(63)}))["job.labels"]
+        found = refused(job(labels={f"l{i}": "x" for i in range(63)}))["job.labels"]
+        assert "3 of them needed to find the job again" in found
+        assert "Leave out 2." in found
+        machines = {"labels": {f"l{i}": "x" for i in range(65)}}
+        assert "find the job" not in refused(job(allocationPolicy=machines))["job.allocationPolicy.labels"]
         assert findings(job(allocationPolicy={"labels": {f"l{i}": "x" for i in range(64)}})) == []
 
 
@@ -359,12 +372,18 @@ class TestCounts:
             (job(group={"taskCount": 100_001}), "job.taskGroups[0].taskCount"),
             (job(group={"parallelism": 5_001}), "job.taskGroups[0].parallelism"),
             (job(task={"maxRetryCount": 11}), f"{TASK}.maxRetryCount"),
+            (job(group={"taskCountPerNode": -1}), "job.taskGroups[0].taskCountPerNode"),
             (job(priority=100), "job.priority"),
             (job(group={"parallelism": 2, "schedulingPolicy": "IN_ORDER"}), "job.taskGroups[0].parallelism"),
         ],
     )
     def test_what_is_out_of_batchs_range_is_refused(self, written: dict[str, Any], path: str) -> None:
         assert refused(written).keys() == {path}
+
+    def test_the_nearest_number_in_the_range_is_told(self) -> None:
+        assert "Write 1 at least." in refused(job(group={"taskCount": -1}))["job.taskGroups[0].taskCount"]
+        assert "Write 5000 at most." in refused(job(group={"parallelism": 9000}))["job.taskGroups[0].parallelism"]
+        assert findings(job(group={"taskCount": 100_000, "parallelism": 5_000}, task={"maxRetryCount": 10})) == []
 
     def test_retries_of_batch_and_airflow_multiply(self) -> None:
         found = warned(job(task={"maxRetryCount": 2}), airflow_retries=3)[f"{TASK}.maxRetryCount"]
@@ -442,6 +461,7 @@ class TestMachines:
             task={"computeResource": {"bootDiskMib": 100}}, allocationPolicy={"instances": [{"policy": policy}]}
         )
         assert "Batch ignores" in warned(written)[f"{INSTANCE}.policy.bootDisk.sizeGb"]
+        assert findings(job(allocationPolicy={"instances": [{"policy": policy}]})) == []
 
     @pytest.mark.parametrize("email", ["runner", "projects/p/serviceAccounts/a@b.c", "a@b"])
     def test_a_service_account_is_an_address(self, email: str) -> None:
@@ -482,6 +502,10 @@ class TestVolumes:
     def test_a_container_volume_is_written_as_docker_wants_it(self, volume: str) -> None:
         assert refused(job(container(volumes=[volume]))).keys() == {f"{CONTAINER}.volumes[0]"}
 
+    def test_which_side_is_wrong_is_told(self) -> None:
+        assert "the source is no absolute path" in next(iter(refused(job(container(volumes=["a:/b"]))).values()))
+        assert "the target is no absolute path" in next(iter(refused(job(container(volumes=["/a:b"]))).values()))
+
     @pytest.mark.parametrize(
         ("volume", "path"),
         [
@@ -494,6 +518,21 @@ class TestVolumes:
     )
     def test_a_tasks_volume_exists_and_has_a_place(self, volume: dict[str, Any], path: str) -> None:
         assert refused(job(task={"volumes": [volume]})).keys() == {f"{TASK}.volumes[0]{path}"}
+
+    @pytest.mark.parametrize(
+        "instance",
+        [
+            {"policy": "{{ x }}"},
+            {"policy": {"disks": "{{ x }}"}},
+            {"policy": {"disks": [{"deviceName": "{{ x }}"}]}},
+            {"instanceTemplate": "{{ x }}"},
+        ],
+    )
+    def test_a_template_may_bring_it_too(self, instance: dict[str, Any]) -> None:
+        written = job(
+            task={"volumes": [{"deviceName": "d", "mountPath": "/mnt/x"}]}, allocationPolicy={"instances": [instance]}
+        )
+        assert findings(written, templated_ok=True) == []
 
     def test_an_instance_template_may_bring_the_disk(self) -> None:
         written = job(

@@ -142,6 +142,7 @@ class TestBothForms:
 
     def test_only_scripts_are_an_error(self) -> None:
         found = refused(with_runnables({"script": {"text": "x"}}), image_uri=IMAGE, commands=["x"])
+        assert "add a container runnable" in found["image_uri"]
         assert found.keys() == {"image_uri", "commands"}
         assert "has no container" in found["image_uri"]
 
@@ -297,6 +298,19 @@ class TestImages:
         found = specs.images(self.job)
         assert found == [(f"{RUNNABLES}[0].container.imageUri", "a"), (f"{RUNNABLES}[2].container.imageUri", "b")]
         assert specs.images({}) == []
+        assert specs.images(with_runnables({"container": {}}, {"container": {"imageUri": ""}})) == []
+
+    def test_those_that_are_streamed_are_listed_once(self) -> None:
+        filled = fill(
+            with_runnables(*self.job["taskGroups"][0]["taskSpec"]["runnables"] * 2), streaming=True, labels={}
+        )
+        assert specs.streamed_images(filled) == ["a", "b"]
+        assert specs.streamed_images(fill(filled, streaming=False, labels={})) == []
+
+    def test_the_machine_type_is_known_where_the_job_says_it(self) -> None:
+        assert specs.machine_type(built(self.job, machine_type="e2-small")) == "e2-small"
+        assert specs.machine_type({}) == ""
+        assert specs.machine_type({"allocationPolicy": {"instances": [{"instanceTemplate": "t"}]}}) == ""
 
     def test_images_are_pinned_and_the_others_stay(self) -> None:
         pinned = specs.with_images(self.job, {"a": "a@sha256:1", "c": "d"})
