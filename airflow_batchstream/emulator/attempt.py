@@ -68,7 +68,7 @@ class Attempt:
         )
         seconds = self.group.task_spec.max_run_duration.ToTimedelta().total_seconds()
         self.deadline = time.monotonic() + seconds if seconds else float("inf")
-        self._background: list[tuple[int, asyncio.Task[int]]] = []
+        self._background: list[asyncio.Task[int]] = []
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -83,6 +83,10 @@ class Attempt:
                 self.task_id, f"Task {self.task_id} has ended with exit code {code}.", "ERROR" if code else "INFO"
             )
             return code
+        except asyncio.CancelledError:  # this server is going down, or a fault took the VM away: no time for TERM
+            for task in self._background:
+                task.cancel()
+            raise
         finally:
             await self._end_background()
             await asyncio.to_thread(remove_tree, self.folder)
@@ -95,7 +99,7 @@ class Attempt:
             if failed and not runnable.always_run:
                 continue
             if runnable.background:
-                self._background.append((position, asyncio.create_task(self._runnable(position, runnable))))
+                self._background.append(asyncio.create_task(self._runnable(position, runnable)))
                 continue
             code = await self._runnable(position, runnable)
             if code and runnable.ignore_exit_status and code != OVERTIME:
@@ -109,9 +113,7 @@ class Attempt:
     async def _end_background(self) -> None:
         """Background runnables end a short time after the last other one."""
         self._stopping.set()
-        for _, task in self._background:
-            await asyncio.gather(task, return_exceptions=True)
-        self._background.clear()
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _runnable(self, position: int, runnable: Any) -> int:
         name = f"runnable {position}" + (f" ({runnable.display_name})" if runnable.display_name else "")

@@ -217,6 +217,8 @@ _TASK_TABLE: dict[tuple[str, type], str] = {
 
 
 def _task_step(job: Job, event: Assigned | Started | Exited, now: int) -> Job:
+    if event.index >= len(job.tasks):  # the job ended before it had any
+        return job
     task = job.tasks[event.index]
     to = _TASK_TABLE.get((task.state, type(event)))
     if not to:
@@ -267,11 +269,11 @@ def _set(job: Job, state: str, now: int, why: str = "") -> Job:
 
 
 def _refused(job: Job, reason: str, now: int) -> Job:
-    """From SCHEDULED there is a state between, which only the status events tell of."""
+    """From QUEUED no task comes into being; from SCHEDULED there is a state between, which only the events tell of."""
     job = replace(job, events=(*job.events, StatusEvent(now, reason, type="OPERATIONAL_INFO")))
-    if job.state == "SCHEDULED":
-        job = _set(job, "SCHEDULED_PENDING_FAILED", now)
-    return _set(job, "FAILED", now)
+    if job.state == "QUEUED":
+        return _set(replace(job, tasks=()), "FAILED", now)
+    return _set(_set(job, "SCHEDULED_PENDING_FAILED", now), "FAILED", now)
 
 
 def _move(task: Task, state: str, now: int, exit_code: int | None = None) -> Task:

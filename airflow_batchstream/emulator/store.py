@@ -90,10 +90,13 @@ class Store:
 
     def save(self, record: Record, job: Job) -> None:
         """Replace a job's state: only the tasks that changed are written."""
-        changed = [new for new, old in zip(job.tasks, record.job.tasks, strict=True) if new is not old]
+        before = record.job.tasks
+        changed = [task for i, task in enumerate(job.tasks) if i >= len(before) or task is not before[i]]
         with self._transaction():
             self._db.execute("UPDATE jobs SET head = ? WHERE name = ?", (_head(job), job.name))
             self._write_tasks(job, changed)
+            if len(job.tasks) < len(before):
+                self._db.execute("DELETE FROM tasks WHERE uid = ? AND idx >= ?", (job.uid, len(job.tasks)))
         record.job = job
 
     def remove(self, job: Job) -> None:

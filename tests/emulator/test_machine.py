@@ -100,14 +100,22 @@ class TestAJobThatFails:
     def test_explains_batch_s_own_exit_codes(self, code: int, words: str) -> None:
         assert walk(job(), Scheduled(), *ran(code)).tasks[0].events[-1].description.endswith(words)
 
-    @pytest.mark.parametrize(("events", "between"), [((), []), ((Scheduled(),), ["SCHEDULED_PENDING_FAILED"])])
-    def test_can_end_before_any_task_ran(self, events: tuple[object, ...], between: list[str]) -> None:
-        done = walk(job(2), *events, Refused("CODE_GCE_QUOTA_EXCEEDED: Quota CPUS exceeded"))
-        assert done.state == "FAILED"
-        assert done.counts == {"UNEXECUTED": 2}
-        said = [e.description for e in done.events]
-        assert "CODE_GCE_QUOTA_EXCEEDED: Quota CPUS exceeded" in said
-        assert [s for s in between if any(f" to {s} " in e for e in said)] == between
+    def test_can_end_before_it_has_any_task(self) -> None:
+        done = walk(job(2), Refused("CODE_GCE_QUOTA_EXCEEDED: Quota CPUS exceeded"))
+        assert (done.state, done.tasks) == ("FAILED", ())
+        assert [e.description for e in done.events] == [
+            "CODE_GCE_QUOTA_EXCEEDED: Quota CPUS exceeded",
+            f"Job state is set from QUEUED to FAILED for job {NAME}.",
+        ]
+
+    def test_can_end_before_any_task_ran(self) -> None:
+        done = walk(job(2), Scheduled(), Refused("no VM has agent reporting"))
+        assert (done.state, done.counts) == ("FAILED", {"UNEXECUTED": 2})
+        assert [e.description for e in done.events[1:]] == [
+            "no VM has agent reporting",
+            f"Job state is set from SCHEDULED to SCHEDULED_PENDING_FAILED for job {NAME}.",
+            f"Job state is set from SCHEDULED_PENDING_FAILED to FAILED for job {NAME}.",
+        ]
 
 
 class TestRetries:
