@@ -15,9 +15,13 @@ class Endpoint:
     :param gcp_conn_id: the Airflow connection whose credentials are used; ignored with an emulator.
     :param impersonation_chain: service accounts to impersonate, the last one being the one that acts.
     :param poll: seconds between two looks at a job, where the user does not say.
-    :param log_visible: longest time in seconds from an entry's receipt by Cloud Logging to its being findable. A guess for
-        Google (60 s); the local Batch's entries are findable at once.
+    :param log_visible: longest time in seconds from an entry's receipt by Cloud Logging to its being findable. A guess
+        for Google (60 s); the local Batch's entries are findable at once.
+    :param log_arrival: longest time from a job's end to the receipt of its last line.
     :param log_interval: seconds between two reads of a job's log.
+    :param log_reads_per_minute: reads of logs that one process may spend: of Google's 60 a project and minute some are
+        left for people.
+    :param log_give_up: seconds of nothing but failures after which an ended job's log is given up.
     :param settle: ``(quiet passes, seconds)`` that a log is read on after a job's success.
     :param settle_failed: the same after a failure, where the last words matter most.
     """
@@ -27,7 +31,10 @@ class Endpoint:
     impersonation_chain: tuple[str, ...] = ()
     poll: float = 10.0
     log_visible: float = 60.0
+    log_arrival: float = 60.0
     log_interval: float = 10.0
+    log_reads_per_minute: float = 50.0
+    log_give_up: float = 120.0
     settle: tuple[int, float] = (3, 20.0)
     settle_failed: tuple[int, float] = (6, 60.0)
 
@@ -39,7 +46,10 @@ class Endpoint:
             gcp_conn_id="",
             poll=0.5,
             log_visible=1.0,
+            log_arrival=1.0,
             log_interval=0.5,
+            log_reads_per_minute=1200.0,
+            log_give_up=30.0,
             settle=(2, 0.5),
             settle_failed=(2, 1.0),
         )

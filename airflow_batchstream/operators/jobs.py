@@ -184,6 +184,8 @@ class CloudBatchStreamingJobOperator(BaseOperator):
             self.job = prepare.shown(prepare.plain(self.job))
             if isinstance(self.environment, Mapping):
                 self.environment = dict.fromkeys(self.environment, MASK)
+            if isinstance(self.commands, list | tuple):
+                self.commands = spec.masked({"commands": list(self.commands)})["commands"]
 
     def render(self, data: Any, context: Any) -> Any:
         """Render the strings of a job file, as those of ``job`` are."""

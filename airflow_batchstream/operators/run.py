@@ -119,7 +119,7 @@ class JobRun:
                 logging.INFO, "enable_image_streaming is False: a plain job, its images are downloaded first."
             )
         owner = ownership.owner_of(self._context)
-        ours = {**identity.labels(owner), identity.SPEC_LABEL: identity.spec_label(job)}
+        ours = {identity.SPEC_LABEL: identity.spec_label(job), **identity.labels(owner)}
         job = spec.fill(job, streaming=request.streaming, labels=ours)
         pinned = await self._scan(job, endpoint, credentials) if self._op.scan_image else {}
         image = next((uri for _, uri in spec.images(job)), "")

@@ -16,7 +16,8 @@ from airflow_batchstream.core.jobs import identity
 from airflow_batchstream.core.jobs.model import Sight, State, TaskSight, Trouble
 from airflow_batchstream.core.jobs.outcome import Outcome
 from airflow_batchstream.core.jobs.watch import Cancel, Ended, Reason, Wait, Watch, after_cancel, decide
-from airflow_batchstream.services.joblog import Emit, JobLog
+from airflow_batchstream.services.joblog import Emit, JobLog, agent_tail
+from airflow_batchstream.services.logreader import LogReader
 
 if TYPE_CHECKING:
     from airflow_batchstream.clients.google import GoogleClients
@@ -48,10 +49,11 @@ class Stopped(Exception):
 
 
 class Hub:
-    """Waits for jobs of one endpoint in one event loop."""
+    """Waits for jobs of one endpoint in one event loop: what they share are the clients and the readers of logs."""
 
     def __init__(self, clients: GoogleClients) -> None:
-        self._clients = clients
+        self.clients = clients
+        self._readers: dict[str, list[LogReader]] = {}
 
     async def watch(self, watch: Watch, emit: Emit, subject: Subject, stop: asyncio.Event) -> Outcome:
         """Wait for a job's end, and for the end of its log.
@@ -59,20 +61,31 @@ class Hub:
         :param stop: once set, the wait leaves within a second or two.
         :raises Stopped: if it was.
         """
-        log = JobLog(self._clients, watch, emit) if watch.get_logs else None
-        reading = asyncio.create_task(log.read(), name=f"log of {watch.job.job_id}") if log else None
+        log = JobLog(self._reader(watch), watch, emit) if watch.get_logs else None
+        showing = asyncio.create_task(log.show(), name=f"log of {watch.job.job_id}") if log else None
         stopping = asyncio.create_task(stop.wait())
         try:
             watch, ended = await self._follow(watch, emit, stopping)
-            if log and reading:
+            if log and showing:
                 log.ended(time.time(), failed=ended.reason is not Reason.STATE or watch.state is not State.SUCCEEDED)
-                await _either(reading, stopping, watch)
+                await _either(showing, stopping, watch)
             return await self._outcome(watch, ended, log, subject)
         finally:
-            for task in (reading, stopping):
+            if log:
+                log.close()
+            for task in (showing, stopping):
                 if task:
                     task.cancel()
-            await asyncio.gather(*(t for t in (reading, stopping) if t), return_exceptions=True)
+            await asyncio.gather(*(t for t in (showing, stopping) if t), return_exceptions=True)
+
+    def _reader(self, watch: Watch) -> LogReader:
+        """The project's reader. A second wait for one job gets a reader of its own, paid from the same quota."""
+        readers = self._readers.setdefault(watch.job.project_id, [])
+        free = next((reader for reader in readers if not reader.has(watch.uid)), None)
+        if free is None:
+            free = LogReader(self.clients, watch.job.project_id, readers[0].allowance if readers else None)
+            readers.append(free)
+        return free
 
     async def _follow(self, watch: Watch, emit: Emit, stopping: asyncio.Task[bool]) -> tuple[Watch, Ended]:
         """Look at the job until the wait is over."""
@@ -94,7 +107,7 @@ class Hub:
         from airflow_batchstream.clients.google import CallFailed
 
         try:
-            return await self._clients.get_job(watch.job)
+            return await self.clients.get_job(watch.job)
         except CallFailed as e:
             return e.trouble
 
@@ -102,7 +115,7 @@ class Hub:
         from airflow_batchstream.clients.google import CallFailed
 
         try:
-            await self._clients.cancel_job(watch.job, identity.request_id(f"{watch.job}/cancel", watch.uid))
+            await self.clients.cancel_job(watch.job, identity.request_id(f"{watch.job}/cancel", watch.uid))
         except CallFailed as e:
             return e.trouble
         return None
@@ -117,7 +130,7 @@ class Hub:
             sight=ended.sight,
             tasks=() if well else await self._tasks(watch),
             tail=tail,
-            agent_tail=await log.agent_tail() if log and not well and not tail else (),
+            agent_tail=await agent_tail(self.clients, watch) if log and not well and not tail else (),
             image=subject.image,
             digest=subject.digest,
             streaming=subject.streaming,
@@ -128,7 +141,7 @@ class Hub:
         from airflow_batchstream.clients.google import CallFailed
 
         try:
-            return await self._clients.list_tasks(watch.job, limit=TASKS_READ)
+            return await self.clients.list_tasks(watch.job, limit=TASKS_READ)
         except CallFailed:
             return ()  # it only explains; the state has decided
 

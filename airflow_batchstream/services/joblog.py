@@ -1,4 +1,4 @@
-"""The log of one job, read while it runs: the plan (core) says which page next, this module asks for it.
+"""The log of one job, handed over while it runs.
 
 What is promised: no line that Cloud Logging shows within the endpoint's bound is lost or doubled. A log that cannot be
 read is said once and never fails a task.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from airflow_batchstream.core.jobs.lines import AGENT_LOG, LineLimit, at_least
 from airflow_batchstream.core.jobs.log_filter import entries_filter
-from airflow_batchstream.core.jobs.model import Line, Trouble
-from airflow_batchstream.core.jobs.reads import Pass, ReadPlan, for_endpoint
+from airflow_batchstream.core.jobs.model import Line
 from airflow_batchstream.core.jobs.times import ns
 from airflow_batchstream.core.jobs.watch import News, Watch
+from airflow_batchstream.services.logreader import Complete, LogReader, Words
 
 if TYPE_CHECKING:
     from airflow_batchstream.clients.google import GoogleClients
@@ -42,80 +41,61 @@ class Emit(Protocol):
 
 
 class JobLog:
-    """Reads one job's log and hands over each line once, in the log's order.
+    """Shows one job's log, each line once, in the log's order.
 
     :param emit: takes the lines, in a thread: slow output slows this log down and nothing else.
     """
 
-    def __init__(self, clients: GoogleClients, watch: Watch, emit: Emit) -> None:
+    def __init__(self, reader: LogReader, watch: Watch, emit: Emit) -> None:
         self.tail: deque[Line] = deque(maxlen=TAIL_LINES)
-        self._clients, self._watch, self._emit = clients, watch, emit
-        self._settings = for_endpoint(clients.endpoint)
+        self._reader, self._watch, self._emit = reader, watch, emit
         self._limit = LineLimit(watch.log_limit)
-        now = time.time()
-        self._plan = ReadPlan(self._settings, now)
-        self._plan.add(watch.uid, watch.created or now, now)
+        self._subscription = reader.subscribe(watch.uid, watch.created, watch.log_severity)
 
     def ended(self, at: float, *, failed: bool) -> None:
-        """The job has ended: :meth:`read` goes on until its log is complete."""
-        self._plan.ended(self._watch.uid, at, failed=failed)
+        """The job has ended: :meth:`show` goes on until its log is complete."""
+        self._reader.ended(self._watch.uid, at, failed=failed)
 
-    async def read(self) -> None:
-        """Read until the job has ended and its log is complete, or given up."""
-        while not (self._plan.settled() or self._plan.unreadable(time.time())):
-            chain = self._plan.next_read(time.time())
-            if chain is None:
-                await asyncio.sleep(min(1.0, self._settings.interval / 5))
+    def close(self) -> None:
+        """Read it no more."""
+        self._reader.unsubscribe(self._watch.uid)
+
+    async def show(self) -> None:
+        """Show what is read, until the job has ended and its log is complete, or given up."""
+        while True:
+            item = await self._subscription.queue.get()
+            if isinstance(item, Complete):
+                break
+            if isinstance(item, Words):
+                await self._say(logging.WARNING, item.text)
+            elif isinstance(item, BaseException):
+                await self._say(logging.WARNING, f"The job's log is not read any more: {item!r}. The job goes on.")
+                return
             else:
-                await self._page(chain)
-                await self._say(logging.WARNING, [words for _, words in self._plan.lag_news(time.time())])
-        words = self._limit.words(self._watch.job.project_id, self._watch.uid)
-        await self._say(logging.WARNING, [words] if words else [])
+                await self._lines(item)
+        if words := self._limit.words(self._watch.job.project_id, self._watch.uid):
+            await self._say(logging.WARNING, words)
 
-    async def _page(self, chain: Pass) -> None:
-        from airflow_batchstream.clients.google import CallFailed
-
-        project = self._watch.job.project_id
-        try:
-            page = await self._clients.list_entries(
-                [f"projects/{project}"], chain.filter(project, self._watch.log_severity), token=chain.token
-            )
-        except CallFailed as e:
-            if self._plan.on_error(chain, e.trouble, time.time(), random.random()):
-                await self._say(logging.WARNING, [_cannot_read(e.trouble, project)])
-            return
-        new = self._plan.on_page(chain, page.lines, page.token, time.time())
+    async def _lines(self, new: list[Line]) -> None:
         shown = self._limit.take(at_least(new, self._watch.log_severity))
         self.tail.extend(replace(line, text=line.text[:TAIL_CHARS]) for line in new[-TAIL_LINES:])
         if shown:
+            # A cancel must not lose what was taken from the queue.
             await asyncio.shield(asyncio.to_thread(self._emit.lines, shown))
+        self._reader.taken(self._subscription, len(new))
 
-    async def agent_tail(self) -> tuple[Line, ...]:
-        """The last lines of Batch's agent, for a job whose containers printed nothing; oldest first."""
-        from airflow_batchstream.clients.google import CallFailed
-
-        project, floor = self._watch.job.project_id, ns((self._watch.created or time.time()) - 60)
-        wanted = entries_filter(project, [self._watch.uid], floor, floor, log=AGENT_LOG)
-        try:
-            page = await self._clients.list_entries(
-                [f"projects/{project}"], wanted, newest_first=True, size=AGENT_LINES
-            )
-        except CallFailed:
-            return ()
-        return tuple(reversed(page.lines))
-
-    async def _say(self, level: int, texts: list[str]) -> None:
-        if texts:
-            await asyncio.to_thread(self._emit.news, [News(level, text) for text in texts])
+    async def _say(self, level: int, text: str) -> None:
+        await asyncio.to_thread(self._emit.news, [News(level, text)])
 
 
-def _cannot_read(trouble: Trouble, project: str) -> str:
-    way_out = (
-        f" Airflow's account needs roles/logging.viewer in project {project}."
-        if trouble.code == "PERMISSION_DENIED"
-        else ""
-    )
-    return (
-        f"The job's log cannot be read ({trouble.code}: {trouble.message}).{way_out} The job goes on; reading is tried "
-        "again until its end."
-    )
+async def agent_tail(clients: GoogleClients, watch: Watch) -> tuple[Line, ...]:
+    """The last lines of Batch's agent, for a job whose containers printed nothing; oldest first."""
+    from airflow_batchstream.clients.google import CallFailed
+
+    project, floor = watch.job.project_id, ns((watch.created or time.time()) - 60)
+    wanted = entries_filter(project, [watch.uid], floor, floor, log=AGENT_LOG)
+    try:
+        page = await clients.list_entries([f"projects/{project}"], wanted, newest_first=True, size=AGENT_LINES)
+    except CallFailed:
+        return ()
+    return tuple(reversed(page.lines))

@@ -156,6 +156,11 @@ class TestTheRenderedTemplatePage:
         assert "s3cret" not in shown
         assert spec["taskGroups"][0]["taskSpec"]["environment"]["variables"] == {"A": "s3cret-a", "B": "s3cret-b"}
 
+    def test_shows_no_password_on_a_command_line(self):
+        op = operator(image_uri=IMAGE, commands=["--password", "s3cret-a", "--url=https://me:s3cret-b@host/"])
+        assert container(rendered(op))["commands"][1] == "s3cret-a"
+        assert "s3cret" not in str(op.commands)
+
     def test_shows_the_job_in_canonical_form(self):
         op = operator(job={"task_groups": [{"task_spec": {"runnables": [{"container": {"image_uri": IMAGE}}]}}]})
         rendered(op)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from submitting import script, submitted, until_state
 
+from airflow_batchstream.clients.google import GoogleClients
+from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import JobCancelled, JobFailed, JobTimedOut
 from airflow_batchstream.core.jobs.outcome import closing_block, finish, result
 from airflow_batchstream.core.jobs.watch import Reason, Watch
@@ -201,3 +203,19 @@ class TestTheWordToStop:
         name = left.value.watch.job
         assert str(in_loop(lambda c: c.get_job(name)).state) == "RUNNING"
         in_loop(lambda c: c.cancel_job(name, ""))
+
+
+def test_googles_own_figures_lose_nothing_that_comes_late(local, owner, told):
+    """The settle times, polls and bounds of Google, not those of a local Batch; entries come up to ten seconds late."""
+
+    async def work() -> Any:
+        async with GoogleClients(Endpoint(emulator=local.address)) as clients:
+            sight = (await submitted(clients, owner, script("seq 200; echo last"), told)).sight
+            watch = Watch(sight.name, sight.uid, sight.created, poll_seconds=clients.endpoint.poll)
+            return await Hub(clients).watch(watch, told, Subject(), asyncio.Event())
+
+    local.inject({"job": f"{owner.dag_id}-*", "late": 5.0, "hidden": 5.0})
+    began = time.monotonic()
+    assert finish(asyncio.run(work()))["state"] == "SUCCEEDED"
+    assert sorted(told.texts) == sorted([*map(str, range(1, 201)), "last"])
+    assert time.monotonic() - began > 20  # it is Google's settle time that was waited

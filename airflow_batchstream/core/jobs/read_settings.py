@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.jobs.log_filter import FILTER_CHARS, OTHER_CHARS
 
-_LOCAL_READS = 1200.0
-_LOCAL_ARRIVAL = 1.0
-_LOCAL_GIVE_UP = 30.0
-
 
 @dataclass(frozen=True, slots=True)
 class ReadSettings:
@@ -51,15 +47,13 @@ class ReadSettings:
 
 
 def for_endpoint(endpoint: Endpoint) -> ReadSettings:
-    """The figures for Google, or for a local Batch, whose quota is its own and whose entries are findable at once."""
-    google = ReadSettings()
-    local = bool(endpoint.emulator)
+    """The figures of Google, or those of a local Batch, whose quota is its own and whose entries come at once."""
     return ReadSettings(
         visible=endpoint.log_visible,
-        arrival=_LOCAL_ARRIVAL if local else google.arrival,
+        arrival=endpoint.log_arrival,
         interval=endpoint.log_interval,
-        per_minute=_LOCAL_READS if local else google.per_minute,
+        per_minute=endpoint.log_reads_per_minute,
         settle=endpoint.settle,
         settle_failed=endpoint.settle_failed,
-        give_up=_LOCAL_GIVE_UP if local else google.give_up,
+        give_up=endpoint.log_give_up,
     )
