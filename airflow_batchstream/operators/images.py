@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, XComArg
 
 from airflow_batchstream import connection
 from airflow_batchstream.operators.errors import final_errors
@@ -36,9 +36,9 @@ class ImageScanOperator(BaseOperator):
     def __init__(
         self,
         *,
-        image_uri: str,
-        region: str | None = None,
-        machine_type: str | None = None,
+        image_uri: str | XComArg,
+        region: str | XComArg | None = None,
+        machine_type: str | XComArg | None = None,
         gcp_conn_id: str = connection.DEFAULT_CONNECTION,
         impersonation_chain: str | Sequence[str] | None = None,
         **kwargs: Any,
@@ -59,9 +59,9 @@ class ImageScanOperator(BaseOperator):
             credentials, _ = connection.credentials(endpoint)
             found = asyncio.run(
                 scan(
-                    self.image_uri,
-                    region=self.region or "",
-                    machine_type=self.machine_type or "",
+                    str(self.image_uri),
+                    region=str(self.region or ""),
+                    machine_type=str(self.machine_type or ""),
                     endpoint=endpoint,
                     token=connection.token_source(credentials),
                 )

@@ -97,7 +97,8 @@ class JobRun:
     async def _connect(self) -> tuple[Endpoint, Any]:
         """Endpoint and credentials; the project of the connection where the user names none."""
         op = self._op
-        endpoint, project = await asyncio.to_thread(connection.locate, op.gcp_conn_id, op.impersonation_chain)
+        chain: Any = op.impersonation_chain
+        endpoint, project = await asyncio.to_thread(connection.locate, op.gcp_conn_id, chain)
         if endpoint.emulator:
             self._log.say(logging.INFO, f"Using the local Batch at {endpoint.emulator}, not Google Cloud.")
         credentials, own_project = await asyncio.to_thread(connection.credentials, endpoint)

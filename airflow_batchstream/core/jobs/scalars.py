@@ -28,7 +28,7 @@ _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 _TYPES = {bool: "true or false", type(None): "null", dict: "a mapping", list: "a list", tuple: "a list", str: "a text"}
 
 
-class Complaint(ValueError):  # noqa: N818 - caught by the walk, never an error that a user sees
+class Complaint(ValueError):
     """A value that cannot be taken.
 
     :param rule: which rule it breaks, as in a finding.
