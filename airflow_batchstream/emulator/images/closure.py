@@ -20,11 +20,12 @@ from airflow_batchstream.emulator.images.tree import File, Link, Tree
 TOOLS = (
     "sh", "[", "awk", "base64", "basename", "cat", "chmod", "cp", "cut", "date", "dd", "df", "dirname", "du", "echo",
     "env", "expr", "false", "find", "grep", "head", "hostname", "id", "kill", "ln", "ls", "md5sum", "mkdir", "mktemp",
-    "mv", "nproc", "od", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "seq", "setsid", "sha256sum", "sleep",
-    "sort", "stat", "stty", "tail", "tee", "test", "timeout", "touch", "tr", "true", "uname", "uniq", "wc", "whoami",
-    "xargs", "yes",
+    "mv", "nproc", "od", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "sed", "seq", "setsid", "sha256sum",
+    "sleep", "sort", "stat", "stty", "tail", "tee", "test", "timeout", "touch", "tr", "true", "uname", "uniq", "wc",
+    "whoami", "xargs", "yes",
 )  # fmt: skip
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LDD = "ldd"
 TOP_LINKS = ("bin", "sbin", "lib", "lib32", "lib64")
 LEFT_OUT = (
     "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "turtledemo", "site-packages", "dist-packages",
@@ -122,7 +123,7 @@ def _libraries(paths: list[Path]) -> list[Path]:
     for start in range(0, len(paths), TOGETHER):
         try:
             done = subprocess.run(
-                ["ldd", *map(str, paths[start : start + TOGETHER])],
+                [LDD, *map(str, paths[start : start + TOGETHER])],
                 capture_output=True,
                 text=True,
                 errors="surrogateescape",

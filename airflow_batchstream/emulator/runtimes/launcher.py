@@ -46,7 +46,7 @@ SYS_PIVOT_ROOT = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s3
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
 KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
 """Docker's defaults: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw,
-sys_chroot, audit_write, setfcap; without mknod (27), since no cgroup here keeps a container off this machine's disks."""
+sys_chroot, audit_write, setfcap; without mknod (27): no cgroup here keeps a container off this machine's disks."""
 READ_ONLY_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 HIDDEN_IN_PROC = ("kcore", "keys", "timer_list", "latency_stats")
 FORWARDED = (signal.SIGTERM, signal.SIGINT)
