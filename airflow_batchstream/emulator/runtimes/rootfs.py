@@ -252,19 +252,21 @@ def remove_tree(path: Path) -> None:
     A missing folder is fine; what belongs to another user, and may not be removed, stays.
     """
 
-    def again(function: object, failed: str, _: object) -> None:
-        place = Path(failed)
-        for folder in (place.parent, place):
-            if folder.is_dir() and not folder.is_symlink():
-                with contextlib.suppress(OSError):
-                    folder.chmod(0o700)
-        with contextlib.suppress(OSError):
-            if place.is_dir() and not place.is_symlink():
-                shutil.rmtree(place, ignore_errors=function is os.rmdir)
-            else:
-                place.unlink()
-
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
-    shutil.rmtree(path, onerror=again)
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        _open_up(path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _open_up(path: Path) -> None:
+    """Give ourselves all rights on a folder and those below it."""
+    todo = [path]
+    while todo:
+        folder = todo.pop()
+        with contextlib.suppress(OSError):
+            folder.chmod(0o700)
+            with os.scandir(folder) as entries:
+                todo += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
