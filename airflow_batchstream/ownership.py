@@ -8,6 +8,7 @@ the XCom is still its own (a clear wipes it, the next attempt writes its own). W
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from enum import Enum
 from typing import Any
 
@@ -50,13 +51,42 @@ async def ask(ti: Any, *, within: float) -> Claim:
 
     :param within: seconds; no answer by then is UNKNOWN. Airflow kills a task some four seconds after it said to stop.
     """
-    try:
-        return await asyncio.wait_for(asyncio.to_thread(_ask, ti), within)
-    except Exception:  # the supervisor may be gone, the API server down, the answer an error of any kind
-        return Claim.UNKNOWN
+    return await _answer(asyncio.to_thread(_ask, ti, "running", str(ti.id)), within)
 
 
-def _ask(ti: Any) -> Claim:
+async def ask_deferred(ti: Any, owner: str, *, within: float) -> Claim:
+    """The same of a deferred attempt, from its trigger.
+
+    :param owner: what :func:`claim` left; a trigger's own task instance may have the id of a later attempt.
+    :param within: seconds; while a triggerer shuts down the question is never answered (Airflow 3.2, 3.3).
+    """
+    from asgiref.sync import sync_to_async
+
+    return await _answer(sync_to_async(_ask)(ti, "deferred", owner), within)
+
+
+async def _answer(question: Coroutine[Any, Any, Claim], within: float) -> Claim:
+    # Never cancelled half-way: on 3.1 the triggerer would lose its place in its supervisor's answers, and die.
+    asking = asyncio.ensure_future(question)
+    _asking.add(asking)
+    asking.add_done_callback(_forget)
+    await asyncio.wait({asking}, timeout=within)
+    if not asking.done() or asking.cancelled() or asking.exception() is not None:
+        return Claim.UNKNOWN  # the supervisor may be gone, the API server down, the answer an error of any kind
+    return asking.result()
+
+
+_asking: set[asyncio.Future[Claim]] = set()
+
+
+def _forget(asked: asyncio.Future[Claim]) -> None:
+    _asking.discard(asked)
+    if not asked.cancelled():
+        asked.exception()  # looked at, so that asyncio does not complain of an answer that came too late
+
+
+def _ask(ti: Any, alive: str, owner: str) -> Claim:
+    """Whether the task is still in this state, and its XCom still this owner's."""
     from airflow.sdk.bases.xcom import BaseXCom
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -64,7 +94,7 @@ def _ask(ti: Any) -> Claim:
     only = {"map_index": ti.map_index} if mapped else {}
     states = RuntimeTaskInstance.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[ti.task_id], **only)
     state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
-    if state != "running":
+    if state != alive:
         return Claim.LOST
     mine = BaseXCom.get_one(
         key=OWNER_KEY,
@@ -73,4 +103,4 @@ def _ask(ti: Any) -> Claim:
         run_id=ti.run_id,
         map_index=ti.map_index if mapped else None,
     )
-    return Claim.MINE if mine == str(ti.id) else Claim.LOST
+    return Claim.MINE if mine == owner else Claim.LOST

@@ -90,6 +90,10 @@ class GoogleClients:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
         await self._batch.transport.close()
         await self._logging.transport.close()
 

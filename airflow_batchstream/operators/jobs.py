@@ -7,17 +7,44 @@ Its steps, each a call further down the house: arguments -> effective job (core)
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator, XComArg
 
 from airflow_batchstream import connection, links, ownership
+from airflow_batchstream.core.errors import Interrupted
 from airflow_batchstream.core.jobs import prepare, spec
 from airflow_batchstream.core.jobs.secrecy import MASK
 from airflow_batchstream.operators.errors import final_errors
 from airflow_batchstream.operators.stop import Stop
+
+if TYPE_CHECKING:
+    from airflow_batchstream.core.jobs.outcome import Outcome
+    from airflow_batchstream.core.jobs.watch import Watch
+    from airflow_batchstream.operators.run import Deferral
+
+BACKSTOP_SECONDS = 240.0
+"""More than the wait for a cancelled job's end takes."""
+
+
+def _default_deferrable() -> bool:
+    try:
+        from airflow.sdk.configuration import conf
+    except ImportError:  # Airflow 3.1
+        from airflow.configuration import conf
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def _backstop(watch: Watch) -> timedelta | None:
+    """When Airflow takes the task back from a triggerer that is gone: well after the triggerer would have ended it."""
+    ends_at = [at for at in (watch.timeout_at, watch.execution_timeout_at) if at is not None]
+    if not ends_at:
+        return None
+    return timedelta(seconds=max(0.0, min(ends_at) - time.time()) + BACKSTOP_SECONDS)
 
 
 def without_comments(jinja_env: Any) -> Any:
@@ -70,6 +97,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         on and costs money.
     :param cancel_on_kill: cancel the job when the task is marked, cleared or killed in the UI. A worker that shuts down
         never cancels it: the retry adopts it.
+    :param deferrable: wait in the triggerer, which takes no worker slot; default is Airflow's ``default_deferrable``.
     """
 
     template_fields: Sequence[str] = (
@@ -134,6 +162,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         queued_timeout_seconds: float | str | XComArg | None = None,
         cancel_on_timeout: bool = True,
         cancel_on_kill: bool = True,
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -166,6 +195,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         self.queued_timeout_seconds = queued_timeout_seconds
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
+        self.deferrable = _default_deferrable() if deferrable is None else deferrable
         self.console_links: dict[str, str] = {}
         self._rendered: prepare.Request | None = None
         self._stop = Stop()
@@ -230,7 +260,57 @@ class CloudBatchStreamingJobOperator(BaseOperator):
             ownership.claim(context)
             run = JobRun(self, context, self._rendered or self._request(), self._stop)
             with asyncio.Runner() as runner:
-                return runner.run(run.all())
+                done = runner.run(run.all())
+        if isinstance(done, dict):
+            return done
+        return self._go_on_in_trigger(context, done)
+
+    def _go_on_in_trigger(self, context: Any, deferral: Deferral) -> NoReturn:
+        """One deferral a try: a second one would cut off the log of the first."""
+        from airflow_batchstream.triggers import CloudBatchJobTrigger
+
+        trigger = CloudBatchJobTrigger(
+            watch=deferral.watch.as_dict(),
+            endpoint=deferral.endpoint.as_dict(),
+            subject=asdict(deferral.subject),
+            owner=str(context["ti"].id),
+            cancel_on_kill=self.cancel_on_kill,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=_backstop(deferral.watch))
+        raise AssertionError("defer() returned")
+
+    def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Go on where the trigger ended: the same closing block, XCom, result and errors as without it."""
+        from airflow_batchstream.operators import ends
+
+        with final_errors():
+            ended = self._outcome_of(context, event or {})
+            return ends.conclude(self, context, ended)
+
+    def _outcome_of(self, context: Any, event: dict[str, Any]) -> Outcome:
+        from airflow_batchstream.core.jobs.handover import from_event
+        from airflow_batchstream.operators.ends import JOB_KEY
+
+        known = context["ti"].xcom_pull(key=JOB_KEY, task_ids=self.task_id, map_indexes=context["ti"].map_index) or {}
+        lives_on = f"The job {known.get('name', '')} lives on; a retry adopts it."
+        if error := event.get("error"):
+            raise Interrupted(f"The wait in the triggerer broke off: {error}. {lives_on}", job=known)
+        try:
+            ended = from_event(event.get("outcome") or {})
+        except ValueError as e:
+            raise Interrupted(f"{e}. {lives_on}", job=known) from None
+        if known and known.get("name") != str(ended.watch.job):
+            raise Interrupted(f"The triggerer told of another job, {ended.watch.job}. {lives_on}", job=known)
+        return ended
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """Come back from the trigger; also where it did not fire in time, since its triggerer was gone."""
+        if next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout":
+            from airflow_batchstream.operators.overdue import overdue
+
+            with final_errors():
+                asyncio.run(overdue(self, context))
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Told to stop, by a user or because the worker goes: the wait notices, asks which, and acts."""

@@ -10,20 +10,19 @@ import json
 import logging
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.log import mask_secret
 
-from airflow_batchstream import connection, links, ownership
+from airflow_batchstream import connection, ownership
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import BatchStreamError, ImageRefused, Interrupted
 from airflow_batchstream.core.jobs import identity, outcome, prepare, spec
-from airflow_batchstream.core.jobs.lines import logs_explorer_url
 from airflow_batchstream.core.jobs.model import Sight, Spec
-from airflow_batchstream.core.jobs.outcome import Outcome
-from airflow_batchstream.core.jobs.watch import Reason, Watch
+from airflow_batchstream.core.jobs.watch import Watch
+from airflow_batchstream.operators import ends
 from airflow_batchstream.operators.stop import Stop
 from airflow_batchstream.services.hub import Hub, Stopped, Subject
 from airflow_batchstream.services.submit import Submission, Submitted, submit
@@ -35,13 +34,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-JOB_KEY = "batch_job"
-"""XCom key of the small dict that describes the job."""
-
+GLANCE_SECONDS = 5.0
+"""So long a deferrable operator waits on the worker: most that is wrong with a job shows at once, and a deferral that
+ends at once can make the scheduler fail the task."""
 LAST_MOMENT_SECONDS = 0.5
 ASK_SECONDS = 1.2
 CANCEL_SECONDS = 2.0
 """Together less than the four seconds between Airflow's word to stop and its kill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """What a trigger needs to go on with the wait."""
+
+    watch: Watch
+    endpoint: Endpoint
+    subject: Subject
 
 
 class JobRun:
@@ -64,8 +72,8 @@ class JobRun:
             log_severity=operator.log_severity,
         )
 
-    async def all(self) -> dict[str, Any]:
-        """Every step; returns the result."""
+    async def all(self) -> dict[str, Any] | Deferral:
+        """Every step; returns the result, or what a trigger needs to go on."""
         from airflow_batchstream.clients.google import GoogleClients
 
         stop = self._stop.bind()
@@ -75,7 +83,8 @@ class JobRun:
             submitted = await self._unless_stopped(self._submit(clients, job), stop)
             self._announce(submitted, job, subject)
             if not self._op.wait_for_completion:
-                return outcome.result(_so_far(self._watch(submitted.sight, endpoint), submitted.sight, subject))
+                watch = self._watch(submitted.sight, endpoint)
+                return outcome.result(ends.so_far(watch, submitted.sight, subject))
             return await self._wait(clients, submitted.sight, subject, stop)
 
     @staticmethod
@@ -188,14 +197,8 @@ class JobRun:
             self._log.say(logging.INFO, f"Created the job {sight.name} (uid {sight.uid}).")
         self._log.say(logging.INFO, f"Console: {sight.name.console_url}")
         self._show_changes(spec.changes(job, sight.spec))
-        logs = logs_explorer_url(sight.name.project_id, sight.uid, sight.created)
-        self._op.console_links = {
-            links.BatchJobLink().xcom_key: sight.name.console_url,
-            links.BatchJobLogsLink().xcom_key: logs,
-        }
-        links.push(self._context, self._op.console_links)
         watch = Watch(job=sight.name, uid=sight.uid, created=sight.created)
-        self._push(outcome.result(_so_far(watch, sight, subject)))
+        ends.announce(self._op, self._context, ends.so_far(watch, sight, subject))
 
     def _show_changes(self, changes: list[str]) -> None:
         """What Batch made of the job: what it filled in, folded; what it changed, plainly."""
@@ -233,22 +236,23 @@ class JobRun:
 
     async def _wait(
         self, clients: GoogleClients, sight: Sight, subject: Subject, stop: asyncio.Event
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Deferral:
         watch = self._watch(sight, clients.endpoint)
+        hub = Hub(clients)
         try:
-            ended = await Hub(clients).watch(watch, self._log, subject, stop)
+            if self._op.deferrable:
+                watch, early = await hub.glance(watch, self._log, subject, stop, GLANCE_SECONDS)
+                if early is None:
+                    return Deferral(watch, clients.endpoint, subject)
+                return ends.conclude(self._op, self._context, early)
+            return ends.conclude(self._op, self._context, await hub.watch(watch, self._log, subject, stop))
         except Stopped as e:
             raise await self._stopped(clients, e.watch, sight, subject) from None
-        level = logging.INFO if ended.succeeded else logging.ERROR
-        for line in outcome.closing_block(ended):
-            self._log.say(level, line)
-        self._push(outcome.result(ended))
-        return outcome.finish(ended)
 
     async def _stopped(self, clients: GoogleClients, watch: Watch, sight: Sight, subject: Subject) -> BatchStreamError:
         """Told to stop: by a user, whose kill cancels the job, or because the worker goes, which never does."""
         claim = await ownership.ask(self._context["ti"], within=ASK_SECONDS)
-        job = outcome.result(_so_far(watch, sight, subject))
+        job = outcome.result(ends.so_far(watch, sight, subject))
         name = watch.job
         if claim is not ownership.Claim.LOST:
             why = (
@@ -277,18 +281,3 @@ class JobRun:
             return Interrupted(text, job=job)
         self._log.say(logging.WARNING, f"The task was killed: the job {name.job_id} is being cancelled.")
         return Interrupted(f"The task was killed: the job {name.job_id} is being cancelled.", job=job)
-
-    def _push(self, result: dict[str, Any]) -> None:
-        self._context["ti"].xcom_push(key=JOB_KEY, value=result)
-
-
-def _so_far(watch: Watch, sight: Sight, subject: Subject) -> Outcome:
-    """What is known of a job that has not ended."""
-    return Outcome(
-        watch=watch,
-        reason=Reason.STATE,
-        sight=sight,
-        image=subject.image,
-        digest=subject.digest,
-        streaming=subject.streaming,
-    )

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_batchstream.core.jobs import identity
-from airflow_batchstream.core.jobs.model import Sight, State, TaskSight, Trouble
+from airflow_batchstream.core.jobs.model import JobName, Sight, State, TaskSight, Trouble
 from airflow_batchstream.core.jobs.outcome import Outcome
-from airflow_batchstream.core.jobs.watch import Cancel, Ended, Reason, Wait, Watch, after_cancel, decide
+from airflow_batchstream.core.jobs.patience import backoff
+from airflow_batchstream.core.jobs.watch import Cancel, Ended, Reason, Watch, after_cancel, decide
 from airflow_batchstream.services.joblog import Emit, JobLog, agent_tail
 from airflow_batchstream.services.logreader import LogReader
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOOKS_AT_ONCE = 50
+"""Looks of one hub that are under way at a time: a thousand at once would be a burst for nobody's good."""
 TASKS_READ = 10_000
 """Most tasks of a failed job that are looked at for their exit codes."""
 
@@ -54,6 +59,7 @@ class Hub:
     def __init__(self, clients: GoogleClients) -> None:
         self.clients = clients
         self._readers: dict[str, list[LogReader]] = {}
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
 
     async def watch(self, watch: Watch, emit: Emit, subject: Subject, stop: asyncio.Event) -> Outcome:
         """Wait for a job's end, and for the end of its log.
@@ -61,22 +67,46 @@ class Hub:
         :param stop: once set, the wait leaves within a second or two.
         :raises Stopped: if it was.
         """
-        log = JobLog(self._reader(watch), watch, emit) if watch.get_logs else None
-        showing = asyncio.create_task(log.show(), name=f"log of {watch.job.job_id}") if log else None
-        stopping = asyncio.create_task(stop.wait())
-        try:
+        async with self._shown(watch, emit) as log, _stopping(stop) as stopping:
             watch, ended = await self._follow(watch, emit, stopping)
-            if log and showing:
-                log.ended(time.time(), failed=ended.reason is not Reason.STATE or watch.state is not State.SUCCEEDED)
-                await _either(showing, stopping, watch)
-            return await self._outcome(watch, ended, log, subject)
+            assert ended is not None
+            return await self._conclude(watch, ended, log, subject, stopping)
+
+    async def glance(
+        self, watch: Watch, emit: Emit, subject: Subject, stop: asyncio.Event, seconds: float
+    ) -> tuple[Watch, Outcome | None]:
+        """Wait for some seconds only, showing status events and no lines; if the job ends meanwhile, its whole log.
+
+        :return: how far the wait has come, and the outcome of a job that ended.
+        """
+        async with _stopping(stop) as stopping:
+            watch, ended = await self._follow(watch, emit, stopping, until=time.time() + seconds)
+            if ended is None:
+                return watch, None
+            async with self._shown(watch, emit) as log:
+                return watch, await self._conclude(watch, ended, log, subject, stopping)
+
+    @asynccontextmanager
+    async def _shown(self, watch: Watch, emit: Emit) -> AsyncIterator[JobLog | None]:
+        """The job's log, shown meanwhile; None where it is not wanted."""
+        if not watch.get_logs:
+            yield None
+            return
+        log = JobLog(self._reader(watch), watch, emit)
+        log.begin()
+        try:
+            yield log
         finally:
-            if log:
-                log.close()
-            for task in (showing, stopping):
-                if task:
-                    task.cancel()
-            await asyncio.gather(*(t for t in (showing, stopping) if t), return_exceptions=True)
+            log.close()
+
+    async def _conclude(
+        self, watch: Watch, ended: Ended, log: JobLog | None, subject: Subject, stopping: asyncio.Task[bool]
+    ) -> Outcome:
+        """The rest of the log, then all that explains the end."""
+        if log:
+            log.ended(time.time(), failed=ended.reason is not Reason.STATE or watch.state is not State.SUCCEEDED)
+            await _either(asyncio.ensure_future(log.complete()), stopping, watch)
+        return await self._outcome(watch, ended, log, subject)
 
     def _reader(self, watch: Watch) -> LogReader:
         """The project's reader. A second wait for one job gets a reader of its own, paid from the same quota."""
@@ -87,9 +117,11 @@ class Hub:
             readers.append(free)
         return free
 
-    async def _follow(self, watch: Watch, emit: Emit, stopping: asyncio.Task[bool]) -> tuple[Watch, Ended]:
-        """Look at the job until the wait is over."""
-        while True:
+    async def _follow(
+        self, watch: Watch, emit: Emit, stopping: asyncio.Task[bool], until: float | None = None
+    ) -> tuple[Watch, Ended | None]:
+        """Look at the job until the wait is over, or the time is."""
+        while until is None or time.time() < until:
             seen = await _either(asyncio.ensure_future(self._look(watch)), stopping, watch)
             watch, step = decide(watch, seen, time.time(), random.random())
             if step.news:
@@ -101,15 +133,33 @@ class Hub:
                 watch, step = after_cancel(watch, trouble, time.time(), random.random())
                 if step.news:
                     await asyncio.to_thread(emit.news, step.news)
-            await _pause(step, stopping, watch)
+            left = step.seconds if until is None else min(step.seconds, until - time.time())
+            await _pause(left, stopping, watch)
+        return watch, None
 
     async def _look(self, watch: Watch) -> Sight | Trouble:
         from airflow_batchstream.clients.google import CallFailed
 
         try:
-            return await self.clients.get_job(watch.job)
+            async with self._looks:
+                return await self.clients.get_job(watch.job)
         except CallFailed as e:
             return e.trouble
+
+    async def cancel_surely(self, name: JobName, request_id: str, tries: int = 6) -> None:
+        """Ask for the job's end, some tries if Batch has trouble; what cannot be cancelled any more has ended."""
+        from airflow_batchstream.clients.google import CallFailed
+
+        for n in range(1, tries + 1):
+            try:
+                return await self.clients.cancel_job(name, request_id)
+            except CallFailed as e:
+                if e.trouble.code in ("NOT_FOUND", "FAILED_PRECONDITION"):
+                    return None
+                if not e.trouble.transient or n == tries:
+                    raise
+                await asyncio.sleep(backoff(n, random.random(), cap=5.0))
+        return None
 
     async def _cancel(self, watch: Watch) -> Trouble | None:
         from airflow_batchstream.clients.google import CallFailed
@@ -146,8 +196,18 @@ class Hub:
             return ()  # it only explains; the state has decided
 
 
-async def _pause(step: Wait, stopping: asyncio.Task[bool], watch: Watch) -> None:
-    await asyncio.wait({stopping}, timeout=step.seconds)
+@asynccontextmanager
+async def _stopping(stop: asyncio.Event) -> AsyncIterator[asyncio.Task[bool]]:
+    """The word to stop, as something to wait for beside other work."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        yield stopping
+    finally:
+        stopping.cancel()
+
+
+async def _pause(seconds: float, stopping: asyncio.Task[bool], watch: Watch) -> None:
+    await asyncio.wait({stopping}, timeout=max(0.0, seconds))
     if stopping.done():
         raise Stopped(watch)
 

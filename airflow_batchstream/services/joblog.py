@@ -51,16 +51,28 @@ class JobLog:
         self._reader, self._watch, self._emit = reader, watch, emit
         self._limit = LineLimit(watch.log_limit)
         self._subscription = reader.subscribe(watch.uid, watch.created, watch.log_severity)
+        self._showing: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Show what is read from now on."""
+        self._showing = asyncio.create_task(self._show(), name=f"log of {self._watch.job.job_id}")
 
     def ended(self, at: float, *, failed: bool) -> None:
-        """The job has ended: :meth:`show` goes on until its log is complete."""
+        """The job has ended; :meth:`complete` waits for the rest of its log."""
         self._reader.ended(self._watch.uid, at, failed=failed)
 
-    def close(self) -> None:
-        """Read it no more."""
-        self._reader.unsubscribe(self._watch.uid)
+    async def complete(self) -> None:
+        """Wait until the log of an ended job is shown whole, or given up."""
+        if self._showing:
+            await asyncio.shield(self._showing)
 
-    async def show(self) -> None:
+    def close(self) -> None:
+        """Read it no more. Awaits nothing: a cancelled trigger comes here too."""
+        self._reader.unsubscribe(self._watch.uid)
+        if self._showing:
+            self._showing.cancel()
+
+    async def _show(self) -> None:
         """Show what is read, until the job has ended and its log is complete, or given up."""
         while True:
             item = await self._subscription.queue.get()

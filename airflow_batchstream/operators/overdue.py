@@ -1,0 +1,41 @@
+"""A deferred task that its triggerer did not bring back in time: the deadline is kept by the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchstream import connection
+from airflow_batchstream.core.errors import JobTimedOut
+from airflow_batchstream.core.jobs import identity
+from airflow_batchstream.core.jobs.model import JobName
+from airflow_batchstream.operators.ends import JOB_KEY
+from airflow_batchstream.services.hub import Hub
+
+if TYPE_CHECKING:
+    from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
+
+
+async def overdue(operator: CloudBatchStreamingJobOperator, context: Any) -> None:
+    """Cancel the job if a deadline may, and raise what the trigger would have told.
+
+    :raises JobTimedOut: always.
+    """
+    ti = context["ti"]
+    job = ti.xcom_pull(key=JOB_KEY, task_ids=operator.task_id, map_indexes=ti.map_index) or {}
+    text = f"The job {job.get('name', '')} did not end in time, and the triggerer that waited for it did not say so."
+    if not job or not operator.cancel_on_timeout:
+        raise JobTimedOut(f"{text} It was not cancelled: it may live on and cost money.", job=job)
+    from airflow_batchstream.clients.google import CallFailed, GoogleClients
+
+    chain: Any = operator.impersonation_chain
+    endpoint, _ = await asyncio.to_thread(connection.locate, operator.gcp_conn_id, chain)
+    credentials, _ = await asyncio.to_thread(connection.credentials, endpoint)
+    async with GoogleClients(endpoint, credentials) as clients:
+        try:
+            await Hub(clients).cancel_surely(
+                JobName.parse(job["name"]), identity.request_id(f"{job['name']}/cancel", str(ti.id))
+            )
+        except CallFailed as e:
+            raise JobTimedOut(f"{text} It could not be cancelled ({e}).", job=job) from None
+    raise JobTimedOut(f"{text} It is being cancelled.", job=job)

@@ -1,0 +1,138 @@
+"""The wait for a job in the triggerer: a trigger carries a Watch, awaits its process's hub, and yields once.
+
+Its arguments survive an upgrade: unknown ones are accepted, missing ones defaulted. ``__init__`` never raises, since
+any exception in it kills the triggerer, and again after each restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_batchstream import connection, ownership
+from airflow_batchstream.core.endpoint import Endpoint
+from airflow_batchstream.core.jobs import identity
+from airflow_batchstream.core.jobs.handover import to_event
+from airflow_batchstream.core.jobs.watch import Watch
+from airflow_batchstream.services.hub import Subject
+from airflow_batchstream.services.shared import shared_hub
+from airflow_batchstream.tasklog import TaskLog
+
+KILL_SECONDS = 25.0
+"""Airflow gives ``on_kill`` thirty."""
+ASK_SECONDS = 8.0
+LEAST_SECONDS = 3.0
+"""A trigger that fires right after the deferral can make the scheduler fail the task."""
+HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
+"""Airflow 3.3 and later tell a trigger that a user killed its task; before, only a cancel does."""
+
+
+class CloudBatchJobTrigger(BaseTrigger):
+    """Wait for a Batch job's end, with its lines in the task log, and yield what became of it.
+
+    :param watch: :meth:`~airflow_batchstream.core.jobs.watch.Watch.as_dict`: the job and all deadlines as instants.
+    :param endpoint: :meth:`~airflow_batchstream.core.endpoint.Endpoint.as_dict`.
+    :param subject: ``image``, ``digest`` and ``streaming``, for the result.
+    :param owner: the attempt that deferred; a kill is told from a restart by it.
+    :param cancel_on_kill: whether a user's kill cancels the job.
+    """
+
+    def __init__(
+        self,
+        watch: dict[str, Any] | None = None,
+        endpoint: dict[str, Any] | None = None,
+        subject: dict[str, Any] | None = None,
+        owner: str = "",
+        cancel_on_kill: bool = True,
+        **newer: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.watch, self.endpoint, self.subject = watch or {}, endpoint or {}, subject or {}
+        self.owner, self.cancel_on_kill, self.newer = owner, cancel_on_kill, newer
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The arguments, those of a newer version included."""
+        return (
+            "airflow_batchstream.triggers.CloudBatchJobTrigger",
+            {
+                **self.newer,
+                "watch": self.watch,
+                "endpoint": self.endpoint,
+                "subject": self.subject,
+                "owner": self.owner,
+                "cancel_on_kill": self.cancel_on_kill,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: ``{"outcome": ...}``, or ``{"error": ...}`` where the wait could not even begin."""
+        try:
+            event = await self._wait()
+        except asyncio.CancelledError:
+            if not HAS_ON_KILL:
+                await uncancellable(self._cancel_if_killed())
+            raise
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Airflow says that a user killed the task; it says so too when the trigger moves to another triggerer: ask."""
+        await uncancellable(self._cancel_if_killed())
+
+    async def _wait(self) -> dict[str, Any]:
+        began = asyncio.get_running_loop().time()
+        try:
+            watch, endpoint = Watch.from_dict(self.watch), Endpoint.from_dict(self.endpoint)
+            credentials = functools.partial(_credentials, endpoint)
+            async with shared_hub(endpoint, credentials) as hub:
+                ended = await hub.watch(watch, TaskLog(self.log), Subject(**self.subject), asyncio.Event())
+            event: dict[str, Any] = {"outcome": to_event(ended)}
+        except Exception as e:
+            self.log.exception("The wait for the job cannot go on in the triggerer")
+            event = {"error": f"{type(e).__name__}: {e}", "watch": self.watch}
+        await asyncio.sleep(max(0.0, began + LEAST_SECONDS - asyncio.get_running_loop().time()))
+        return event
+
+    async def _cancel_if_killed(self) -> None:
+        """Cancel the job if a user killed the task; not for a restart, a move to another triggerer, or the unknown."""
+        ti = self.task_instance
+        if ti is None or not self.cancel_on_kill or self._timed_out():
+            return
+        if await ownership.ask_deferred(ti, self.owner, within=ASK_SECONDS) is not ownership.Claim.LOST:
+            return
+        watch, endpoint = Watch.from_dict(self.watch), Endpoint.from_dict(self.endpoint)
+        async with shared_hub(endpoint, functools.partial(_credentials, endpoint)) as hub:
+            request_id = identity.request_id(f"{watch.job}/cancel", self.owner)
+            await hub.cancel_surely(watch.job, request_id)
+        self.log.warning("The task was killed: the job %s is being cancelled.", watch.job.job_id)
+
+    def _timed_out(self) -> bool:
+        """Whether the deferral's own timeout ended the trigger: the worker is told, and cancels."""
+        from datetime import UTC, datetime
+
+        at = getattr(self, "timeout_after", None)
+        return at is not None and (at if at.tzinfo else at.replace(tzinfo=UTC)) < datetime.now(UTC)
+
+
+def _credentials(endpoint: Endpoint) -> Any:
+    return connection.credentials(endpoint)[0]
+
+
+async def uncancellable(work: Coroutine[Any, Any, None], limit: float = KILL_SECONDS) -> None:
+    """Do it to its end: every version of Airflow cancels a trigger again each second until it is gone."""
+    doing = asyncio.ensure_future(work)
+    _at_work.add(doing)
+    doing.add_done_callback(_at_work.discard)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit
+    while not doing.done() and loop.time() < end:
+        try:
+            await asyncio.wait({doing}, timeout=end - loop.time())
+        except asyncio.CancelledError:
+            continue
+
+
+_at_work: set[asyncio.Future[None]] = set()
