@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import psutil
 import pytest
 from airflow_api import AirflowApi, Run
@@ -46,6 +48,9 @@ class TestLiveAirflow:
     def test_it_listens_on_loopback_only(self, live_airflow: LiveAirflow) -> None:
         started = [psutil.Process(process.pid) for process in live_airflow.processes.values()]
         family = started + [child for process in started for child in process.children(recursive=True)]
-        listening = {c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        listening = set()
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                listening |= {c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
         assert live_airflow.port in {address.port for address in listening}
         assert {address.ip for address in listening} == {"127.0.0.1"}

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,29 +145,18 @@ class Task:
         return str(until(reached, within, f"{self.task_id} in {self.run.run_id} to be {' or '.join(wanted)}"))
 
     def log(self, try_number: int = 1) -> list[LogLine]:
-        """All lines of a try's log, page by page, in the order in which the UI shows them."""
-        return list(self._pages(try_number))
+        """All lines that a try's log has so far, in the order in which the UI shows them.
 
-    def _pages(self, try_number: int) -> Iterator[LogLine]:
+        One answer holds them all. The token in it continues where they end; Airflow 3.1 starts again with it.
+        """
         where = f"{self.run.path}/taskInstances/{self.task_id}/logs/{try_number}"
-        query: dict[str, Any] = {"map_index": self.map_index, "full_content": "true"}
-        while True:
-            page = self.run.api.call("GET", where, **query)
-            for entry in page["content"]:
-                if isinstance(entry, str):  # an error of the reader itself
-                    yield LogLine("", "", "", entry, {})
-                else:
-                    yield LogLine(
-                        entry.get("timestamp") or "",
-                        entry.get("level", ""),
-                        entry.get("logger", ""),
-                        entry.get("event", ""),
-                        entry,
-                    )
-            token = page.get("continuation_token")
-            if not token or not page["content"]:
-                return
-            query["token"] = token
+        try:
+            page = self.run.api.call("GET", where, map_index=self.map_index)
+        except ApiError as error:
+            if error.status == 404:  # the try has not begun
+                return []
+            raise
+        return [_log_line(entry) for entry in page["content"]]
 
     def xcom(self, key: str = "return_value") -> Any:
         """A value it pushed; None if there is none."""
@@ -203,6 +192,14 @@ class Task:
             "reset_dag_runs": True,
         }
         self.run.api.call("POST", f"/dags/{self.run.dag_id}/clearTaskInstances", body)
+
+
+def _log_line(entry: Mapping[str, Any] | str) -> LogLine:
+    if isinstance(entry, str):  # an error of the reader itself
+        return LogLine("", "", "", entry, {})
+    return LogLine(
+        entry.get("timestamp") or "", entry.get("level", ""), entry.get("logger", ""), entry.get("event", ""), entry
+    )
 
 
 def until(look: Callable[[], Any], within: float, what: str) -> Any:

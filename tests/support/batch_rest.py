@@ -34,8 +34,10 @@ class BatchRest:
         """Cancel a job."""
         self._call("POST", f"{name}:cancel", {})
 
-    def jobs(self, **labels: str) -> list[dict[str, Any]]:
-        """The jobs that carry these labels, oldest first."""
-        found = self._call("GET", f"{PARENT}/jobs?pageSize=1000").get("jobs", [])
-        mine = [job for job in found if labels.items() <= job.get("labels", {}).items()]
-        return sorted(mine, key=lambda job: str(job["createTime"]))
+    def siblings(self, name: str) -> list[str]:
+        """The ids of all jobs that were made for the same run of the same Dag, oldest first."""
+        labels = self._call("GET", name)["labels"]
+        same = {key: labels[key] for key in ("airflow-dag-id", "airflow-run-id", "airflow-task-id")}
+        found = self._call("GET", f"{PARENT}/jobs?pageSize=1000")["jobs"]
+        mine = [job for job in found if same.items() <= job.get("labels", {}).items()]
+        return [job["name"].rpartition("/")[2] for job in sorted(mine, key=lambda job: str(job["createTime"]))]
