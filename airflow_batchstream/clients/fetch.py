@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -23,6 +26,18 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_ERROR = 64 * 1024
 """Bytes of an error's body that are read; the rest is left."""
+_ASKING: ContextVar[bool] = ContextVar("asking", default=False)
+logging.getLogger("httpx2").addFilter(lambda record: not _ASKING.get())
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """The HTTP client tells each address to the task log, and a registry redirects to addresses that are signed."""
+    token = _ASKING.set(True)
+    try:
+        yield
+    finally:
+        _ASKING.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +157,8 @@ class Fetcher:
         secret = authorization if here.scheme == "https" else ""
         for _ in range(self.limits.redirects + 1):
             sent = headers | {"Authorization": secret} if secret else headers
-            answer = await self._once(method, here, sent, limit)
+            with _unlogged():
+                answer = await self._once(method, here, sent, limit)
             if answer.status not in _REDIRECTS:
                 return answer
             target = _url(answer.headers.get("location", ""), here)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import httpx2
 import pytest
 import small_images as make
 from hostile_registry import Detour, HostileRegistry, body, endless, error, redirect, status
@@ -431,6 +433,19 @@ class TestRedirects:
         assert local(hostile).config is not None
         hostile.fail(redirect("http://127.0.0.1:1/x"))
         assert "is refused" in str(refused(hostile))
+
+
+class TestTheTaskLog:
+    def test_does_not_get_the_addresses_which_may_be_signed(
+        self, hostile: HostileRegistry, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hostile.put(NAME, make.image())
+        with caplog.at_level(logging.INFO):
+            local(hostile)
+        assert caplog.records == []
+        with caplog.at_level(logging.INFO), httpx2.Client(trust_env=False) as somebody_else:
+            somebody_else.get(f"http://{hostile.address}/v2/")
+        assert [record.name for record in caplog.records] == ["httpx2"]
 
 
 class TestTheToken:
