@@ -16,8 +16,10 @@ from pathlib import Path
 from airflow_batchstream.emulator.runtimes.base import Rootfs
 from airflow_batchstream.emulator.runtimes.rootfs import merge, remove_tree
 
-MOST_LAYERS = 200
-"""More than these were seen to exceed what one mount takes."""
+MOST_LAYERS = 400
+"""Linux takes 500 (``OVL_MAX_STACK``)."""
+OPTION_BYTES = 3500
+"""What a mount's options may take for the layers' names: a page of 4 KiB in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,11 @@ class Boxes:
     """Makes boxes, and remembers on which disks overlayfs works.
 
     :param trial: really mounts a box with layers; whether that works.
+    :param full_names: whether layers are mounted by their full paths instead of the short links.
     """
 
     trial: Callable[[Box], bool]
+    full_names: bool = False
     _known: dict[tuple[int, int], bool] = field(default_factory=dict)
 
     def make(self, rootfs: Rootfs, scratch: Path) -> Box:
@@ -55,7 +59,7 @@ class Boxes:
         return Box(folder)
 
     def _overlay_works(self, rootfs: Rootfs, scratch: Path) -> bool:
-        if not rootfs.overlay or len(rootfs.layers) > MOST_LAYERS:
+        if not rootfs.overlay or len(rootfs.layers) > MOST_LAYERS or self._option_bytes(rootfs) > OPTION_BYTES:
             return False
         disks = (rootfs.layers[0].stat().st_dev, scratch.stat().st_dev)
         if disks not in self._known:
@@ -63,6 +67,11 @@ class Boxes:
             self._known[disks] = self.trial(tried)
             tried.remove()
         return self._known[disks]
+
+    def _option_bytes(self, rootfs: Rootfs) -> int:
+        if self.full_names:
+            return sum(len(f"/oldroot{layer.resolve()}:".encode()) for layer in rootfs.layers)
+        return sum(len(f"{number}:") for number in range(len(rootfs.layers)))
 
 
 def _stacked(rootfs: Rootfs, folder: Path) -> Box:

@@ -56,7 +56,7 @@ class BwrapRuntime:
     isolated = True
 
     def __init__(self) -> None:
-        self._boxes = Boxes(self._mounts)
+        self._boxes = Boxes(self._mounts, full_names=True)
 
     @cached_property
     def _program(self) -> str:
@@ -107,7 +107,7 @@ class BwrapRuntime:
     def _prepare(self, container: Container, rootfs: Rootfs, scratch: Path) -> tuple[Box, list[str]]:
         view = View(rootfs.layers)
         who = resolve(container.user, view)
-        box = self._boxes.make(rootfs, scratch)
+        box = self._boxes.make(rootfs, scratch.absolute())
         _name_services(box, view, container)
         root = [*_overlay(box), "/"] if box.layers else ["--bind", str(box.folder / "root"), "/"]
         args = [*CLONE_OPTIONS, *_rights(who), *root, "--hostname", container.hostname]
@@ -119,6 +119,9 @@ class BwrapRuntime:
         args += ["--dir", _inside(view, container.cwd), "--chdir", container.cwd]
         for name, value in ({"PATH": DEFAULT_PATH, "HOME": who.home} | dict(container.env)).items():
             args += ["--setenv", name, value]
+        if any("\0" in arg for arg in args):  # bwrap would read it as the end of one and the start of another
+            box.remove()
+            raise ValueError("the environment holds a zero byte")
         return box, args
 
 

@@ -49,10 +49,14 @@ class Launched:
             file.seek(0)
             self._child = Child(COMMAND, stdout=stdout, stderr=stderr, stdin=file, env={}, after=after)
         self.pid = self._child.pid
+        self._killed = False
 
     async def wait(self) -> int:
         """Its exit code; see :class:`.base.Running`."""
-        return await self._child.ended()
+        code = await self._child.ended()
+        if self._killed and code == 128 + signal.SIGUSR1:  # the launcher had not come to listen for it yet
+            return 128 + signal.SIGKILL
+        return code
 
     def terminate(self) -> None:
         """The launcher passes it on to the command alone."""
@@ -60,4 +64,5 @@ class Launched:
 
     def kill(self) -> None:
         """The launcher ends the whole tree, and itself when that is done."""
+        self._killed = True
         self._child.signal(signal.SIGUSR1)

@@ -83,7 +83,7 @@ def _on_the_machine(container: Container) -> tuple[Told, tuple[str, ...]]:
 
 
 def _from_image(container: Container, rootfs: Rootfs, scratch: Path) -> tuple[Told, tuple[str, ...]]:
-    merged = merged_folder(rootfs)
+    scratch, merged = scratch.absolute(), merged_folder(rootfs).absolute()  # the command starts in another folder
     view = View([merged])
     replaced = _Replaced(container.mounts)
     env = {name: replaced(value) for name, value in container.env.items()}
@@ -116,7 +116,7 @@ class _Replaced:
     """Puts the sources of volumes in the place of their paths in the container."""
 
     def __init__(self, mounts: tuple[Mount, ...]) -> None:
-        self._sources = {posixpath.normpath(mount.dst): str(mount.src) for mount in mounts}
+        self._sources = {posixpath.normpath(mount.dst): str(mount.src.absolute()) for mount in mounts}
         longest_first = sorted(map(re.escape, self._sources), key=len, reverse=True)
         self._pattern = re.compile(rf"(?<![\w./-])({'|'.join(longest_first)})(?![\w.-])") if longest_first else None
 

@@ -70,4 +70,6 @@ def reason_of_refusal() -> str:
             continue
         if value == forbids:
             reasons.append(f"{path} is {value}: {means}")
+    if not reasons and Path("/.dockerenv").exists():
+        reasons.append("this is a Docker container, whose default profiles forbid it")
     return f" ({'; '.join(reasons)})" if reasons else ""
