@@ -184,12 +184,22 @@ class LayerWriter:
         place = self.root / path
         if place.is_dir() and not place.is_symlink():
             remove_tree(place)
-            self._folders = {p: m for p, m in self._folders.items() if p != path and not p.startswith(f"{path}/")}
+            self._forget(path)
         elif os.path.lexists(place):
             place.unlink()
         else:
             return
         self._parents.clear()
+
+    def _forget(self, path: str) -> None:
+        """Nothing that was said of a folder, or of what is in it, is about what takes its place."""
+
+        def inside(other: str) -> bool:
+            return other == path or other.startswith(f"{path}/")
+
+        self._folders = {other: member for other, member in self._folders.items() if not inside(other)}
+        self._opaque = {other for other in self._opaque if not inside(other)}
+        self._hidden = {other for other in self._hidden if not inside(other)}
 
     # ---- attributes ----
 
@@ -236,7 +246,7 @@ class LayerWriter:
             for path in self._hidden:
                 os.mknod(self.root / path, stat.S_IFCHR, 0)  # Linux 5.8 allows this one to everybody
             for path in self._opaque:
-                os.setxattr(self.root / path, "user.overlay.opaque", b"y")
+                os.setxattr(self.root / path, "user.overlay.opaque", b"y", follow_symlinks=False)
         except OSError:
             return False
         return True

@@ -276,6 +276,24 @@ class TestLeavingTheRoot:
         assert [path.name for path in (tmp_path / "outside").iterdir()] == ["victim"]
         assert (tmp_path / "outside/victim").read_text() == "alive"
 
+    @pytest.mark.parametrize("mark", ["d/.wh.new", "d/.wh..wh..opq"])
+    def test_a_mark_in_a_folder_that_becomes_a_link_is_not_made_outside(
+        self, unpack: Any, tars: Any, tmp_path: Path, mark: str
+    ) -> None:
+        """Marks are made at the end, when the link is there."""
+        (tmp_path / "outside").mkdir()
+        unpack(tars.tar(tars.entry(mark), tars.symlink("d", str(tmp_path / "outside"))))
+        assert list((tmp_path / "outside").iterdir()) == []
+        assert os.listxattr(tmp_path / "outside") == []
+
+    def test_modes_of_a_folder_that_becomes_a_link_are_not_set_outside(
+        self, unpack: Any, tars: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / "outside").mkdir(mode=0o755)
+        unpack(tars.tar(tars.folder("d", mode=0o777, mtime=5), tars.symlink("d", str(tmp_path / "outside"))))
+        assert stat.S_IMODE((tmp_path / "outside").stat().st_mode) == 0o755
+        assert (tmp_path / "outside").stat().st_mtime > 5
+
     def test_an_absolute_link_stays_inside(self, unpack: Any, tars: Any, tmp_path: Path) -> None:
         (tmp_path / "outside").mkdir()
         layer = tars.tar(tars.symlink("out", str(tmp_path / "outside")), tars.entry("out/x", b"x"))
