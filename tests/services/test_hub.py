@@ -92,7 +92,7 @@ class TestDeadlines:
     def test_the_timeout_cancels_the_job(self, watched):
         ended = watched(LONG, timeout_at=2.0)
         assert result(ended)["state"] == "CANCELLED"
-        with pytest.raises(JobTimedOut, match=r"timeout_seconds has passed.*It was cancelled"):
+        with pytest.raises(JobTimedOut, match=r"timeout_seconds \(2\.0 s\) has passed.*It was cancelled"):
             finish(ended)
 
     def test_the_timeout_leaves_the_job_where_the_user_wants_it_and_says_so(self, watched, in_loop):

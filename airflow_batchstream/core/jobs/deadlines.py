@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_batchstream.core.jobs.times import span
 from airflow_batchstream.core.jobs.waits import Reason, Watch
 
 EXECUTION_MARGIN = 5.0
@@ -12,12 +13,19 @@ QUICK_SECONDS = 2.0
 
 _SHORTEST = 0.01
 
-WORDS = {
-    Reason.TIMEOUT: "timeout_seconds has passed, counted from the job's creation",
-    Reason.QUEUED_TIMEOUT: "queued_timeout_seconds has passed, and the job was never RUNNING",
-    Reason.EXECUTION_TIMEOUT: "the task's execution_timeout is about to strike",
-}
-"""What each deadline is called in the log."""
+
+def words(watch: Watch, reason: Reason) -> str:
+    """What a deadline that passed is called in the log, and how long it was."""
+    if reason is Reason.TIMEOUT:
+        return f"timeout_seconds{_length(watch, watch.timeout_at)} has passed, counted from the job's creation"
+    if reason is Reason.QUEUED_TIMEOUT:
+        long = _length(watch, watch.queued_until)
+        return f"queued_timeout_seconds{long} has passed, and the job was never RUNNING"
+    return "the task's execution_timeout is about to strike"
+
+
+def _length(watch: Watch, until: float | None) -> str:
+    return f" ({span(until - watch.created)})" if until is not None and watch.created else ""
 
 
 def pending(watch: Watch) -> list[tuple[float, Reason]]:

@@ -14,6 +14,7 @@ class Whose(StrEnum):
     """Where the cause of a failure lies."""
 
     PROGRAM = "the job's own program"
+    IMAGE = "the job's image or settings"
     INFRASTRUCTURE = "infrastructure"
     UNKNOWN = "not told"
 
@@ -31,6 +32,8 @@ class Meaning:
     hint: str = ""
 
 
+OWN = "the program's own exit code"
+"""What is said of a code that means nothing to anybody but the program."""
 _RETRY = "A retry can help."
 
 _BATCH = {
@@ -99,12 +102,12 @@ def meaning(code: int) -> Meaning:
         return Meaning(code, says, whose, hint)
     if code in _SHELL:
         says, hint = _SHELL[code]
-        return Meaning(code, says, Whose.PROGRAM, hint)
+        return Meaning(code, says, Whose.IMAGE if code == 125 else Whose.PROGRAM, hint)
     if 128 < code <= 192:
         return _of_signal(code)
     if code == 0:
         return Meaning(code, "success", Whose.PROGRAM)
-    return Meaning(code, "the program's own exit code", Whose.PROGRAM)
+    return Meaning(code, OWN, Whose.PROGRAM)
 
 
 def _of_signal(code: int) -> Meaning:

@@ -20,12 +20,14 @@ class FailedTask:
     :param attempts: how many executions its events tell of.
     :param exit_code: of the last one; None if no event tells one.
     :param says: its last status event, in Batch's words.
+    :param at: when that happened; 0 if nothing tells.
     """
 
     index: int
     attempts: int
     exit_code: int | None
     says: str = ""
+    at: float = 0.0
 
 
 def failed_tasks(tasks: Iterable[TaskSight]) -> list[FailedTask]:
@@ -40,6 +42,7 @@ def _failed(task: TaskSight) -> FailedTask:
         max(1, len(told)),
         told[-1].exit_code if told else None,
         task.events[-1].says if task.events else "",
+        task.events[-1].at if task.events else 0.0,
     )
 
 

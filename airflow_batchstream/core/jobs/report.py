@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from airflow_batchstream.core.jobs import deadlines
+from airflow_batchstream.core.jobs import deadlines, events
 from airflow_batchstream.core.jobs.ends import Outcome
-from airflow_batchstream.core.jobs.exit_codes import meaning
+from airflow_batchstream.core.jobs.exit_codes import OWN, meaning
 from airflow_batchstream.core.jobs.failures import FailedTask, by_code
 from airflow_batchstream.core.jobs.lines import tag, task_index
 from airflow_batchstream.core.jobs.model import Line, State
@@ -39,7 +39,7 @@ def block(outcome: Outcome, tail: int) -> list[str]:
 def _headline(outcome: Outcome) -> str:
     job, state = outcome.watch.job.job_id, outcome.state
     if outcome.reason in DEADLINES:
-        return f"Job {job} did not end in time: {deadlines.WORDS[outcome.reason]}. {_fate(outcome)}"
+        return f"Job {job} did not end in time: {deadlines.words(outcome.watch, outcome.reason)}. {_fate(outcome)}"
     if outcome.reason is Reason.REFUSED:
         return f"Batch does not let us look at job {job}: {outcome.watch.error or outcome.watch.error_code}"
     if outcome.reason is Reason.GONE:
@@ -85,12 +85,23 @@ def _gone(outcome: Outcome) -> bool:
 def _why(outcome: Outcome) -> list[str]:
     if outcome.reason is Reason.REFUSED:
         return [_remedy_of_refusal(outcome)]
-    failed = outcome.failed
-    if failed:
-        return _failed_tasks(failed)
-    if outcome.reason is Reason.GONE:
-        return []
+    by_cancel = _ended_by_cancel(outcome)
+    failed = [task for task in outcome.failed if task not in by_cancel]
+    lines = _failed_tasks(failed) if failed else []
+    if by_cancel:
+        lines.append(f"The cancellation ended {len(by_cancel)} running task{'s' if len(by_cancel) > 1 else ''}.")
+    if lines or outcome.reason is Reason.GONE:
+        return lines
     return _status_events(outcome)
+
+
+def _ended_by_cancel(outcome: Outcome) -> list[FailedTask]:
+    """Failed tasks whose signal came from the job's cancellation: their exit codes explain nothing."""
+    told = outcome.sight.events if outcome.sight else ()
+    since = events.when(told, State.CANCELLATION_IN_PROGRESS)
+    if since is None:
+        return []
+    return [task for task in outcome.failed if task.exit_code in (137, 143) and task.at >= since]
 
 
 def _remedy_of_refusal(outcome: Outcome) -> str:
@@ -124,7 +135,8 @@ def _failed_task(task: FailedTask, *, explain: bool) -> str:
 
 def _explained(code: int) -> str:
     known = meaning(code)
-    words = f"exit code {code}: {known.says} (cause: {known.whose})"
+    says = "" if known.says == OWN else f": {known.says}"
+    words = f"exit code {code}{says} (cause: {known.whose})"
     return f"{words}. {known.hint}" if known.hint else words
 
 

@@ -170,7 +170,7 @@ def _keep_deadlines(
     if not watch.cancel_on_timeout or asked_for_already:
         return watch, Ended(reason, sight, said)
     watch = replace(watch, cancel_reason=str(reason), cancel_since=now)
-    words = f"Cancelling the job: {deadlines.WORDS[reason]}."
+    words = f"Cancelling the job: {deadlines.words(watch, reason)}."
     return watch, Cancel(reason, (*said, News(logging.WARNING, words)))
 
 

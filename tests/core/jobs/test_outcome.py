@@ -171,6 +171,19 @@ class TestClosingBlock:
             f"Console: {JOB.console_url}",
         ]
 
+    def test_blames_no_program_for_the_signals_of_a_cancellation(self) -> None:
+        states = ("RUNNING", "CANCELLATION_IN_PROGRESS", "CANCELLED")
+        events = tuple(set_to(at, "RUNNING", state) for at, state in zip((62, 71, 73), states, strict=True))
+        cancelled = replace(sight(State.CANCELLED), events=events)
+        said = block(replace(ended(State.CANCELLED), sight=cancelled, tasks=(failed(0, 137), failed(1, 0, 143))))
+        assert "Task 0 failed" in said  # before the cancellation
+        assert "The cancellation ended 1 running task." in said
+        assert "Task 1" not in said
+
+    def test_names_the_length_of_the_time_that_was_up(self) -> None:
+        watch = replace(WATCH, timeout_at=CREATED + 90, state=State.RUNNING)
+        assert "timeout_seconds (1 min 30 s)" in block(Outcome(watch, Reason.TIMEOUT, sight(State.RUNNING)))
+
     def test_says_whose_doing_it_was(self) -> None:
         assert "cause: infrastructure" in block(ended(State.FAILED, tasks=(failed(0, 50001),)))
         assert "cause: the job's own program" in block(ended(State.FAILED, tasks=(failed(0, 3),)))
