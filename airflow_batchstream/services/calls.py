@@ -52,7 +52,6 @@ _WAY_OUT = {
     "NOT_FOUND": "Check project_id and region: Batch must be available there.",
     "RESOURCE_EXHAUSTED": "A quota or a rate limit is used up; a retry helps once it is free again.",
     "FAILED_PRECONDITION": "Something that the job needs is not in the state it has to be in.",
-    "UNIMPLEMENTED": "The local Batch does not support it; leave it out, or use Google Cloud.",
 }
 
 

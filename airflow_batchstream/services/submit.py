@@ -22,6 +22,7 @@ from airflow_batchstream.services.calls import Say, patiently
 T = TypeVar("T")
 
 MAX_GENERATIONS = 1000
+_WHOSE = ("dag-id", "run-id", "task-id")
 
 
 class Batch(Protocol):
@@ -211,7 +212,7 @@ def _taken(sight: Sight, same_task: bool) -> str:
             "cleared, and an id cannot be used again for 60 days. Choose another job_id, or leave it out: a computed "
             "one is new after every clear."
         )
-    whose = ", ".join(f"{key[8:]} {labels[key]}" for key in labels if key.startswith("airflow-"))
+    whose = ", ".join(f"{key} {labels[f'airflow-{key}']}" for key in _WHOSE if f"airflow-{key}" in labels)
     return (
         f"job_id: the job {sight.name.job_id!r} exists ({sight.state}) and is not this task's: it belongs to "
         f"{whose or 'somebody who is not Airflow'}. Nothing was submitted. Choose another job_id, or leave it out."
