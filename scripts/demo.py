@@ -2,7 +2,8 @@
 
 Three processes: this one, which tells what happens; the local Batch; and Airflow, which runs the example Dag by
 ``dag.test()`` in one process (``scripts/demo_airflow.py``). Airflow starts while the image is made. All that is written
-goes to ``.work/demo``, which is made anew each time. At the end, and on Ctrl-C, the two others are ended.
+goes to ``.work/demo`` (or the folder named as the argument), which is made anew each time. At the end, and on Ctrl-C, the two
+others are ended.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
 TOP = Path(__file__).resolve().parent.parent
-WORK = TOP / ".work" / "demo"
+WORK = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else TOP / ".work" / "demo"
 PROJECT, REGION = "my-project", "us-central1"
 IMAGE = f"us-docker.pkg.dev/{PROJECT}/examples/hello:1.0"
 RECORD = re.compile(r"(?P<at>\S+) (?P<level>[A-Z]+) (?P<logger>\S*)\|(?P<text>.*)")
@@ -37,6 +40,11 @@ class DemoError(Exception):
 def say(text: str = "") -> None:
     """A line of the demo's own."""
     print(text, flush=True)
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said."""
+    return str(path.relative_to(TOP)) if path.is_relative_to(TOP) else str(path)
 
 
 def die_with_parent() -> None:
@@ -78,7 +86,7 @@ def expect(process: subprocess.Popen[str], word: str, what: str, log: Path) -> s
     for line in lines_of(process):
         if line.startswith(word):
             return line.removeprefix(word).strip()
-    raise DemoError(f"{what} did not start. It printed (all of it in {log.relative_to(TOP)}):\n{tail(log)}")
+    raise DemoError(f"{what} did not start. It printed (all of it in {shown(log)}):\n{tail(log)}")
 
 
 def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
@@ -126,13 +134,29 @@ class Screen:
         text = re.sub(r" chan=\S+$", "", found["text"])
         if text.startswith("::group::"):
             self._folded = True
-            say(f"  {at}   {text.removeprefix('::group::')} (folded; all of it in {self._file.relative_to(TOP)})")
+            say(f"  {at}   {text.removeprefix('::group::')} (folded; all of it in {shown(self._file)})")
         elif text.startswith("::endgroup::"):
             self._folded = False
         elif not self._folded:
             mark = " " if level in ("INFO", "DEBUG") else "!"
             who = f"{logger.removeprefix('batch.')} | " if logger.startswith("batch.") else ""
             say(f"  {at} {mark} {who}{text}".rstrip())
+
+
+def tell_runtime(address: str, log: Path) -> None:
+    """How containers run here; where nothing isolates them, the local Batch's own words about it."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{address}/emulator") as answer:
+        about = json.load(answer)
+    say(f"The local Batch serves on {address}; it runs containers by the runtime {about['runtime']!r}.")
+    if not about["isolated"]:
+        say("\n".join(f"  {line}" for line in log.read_text().splitlines()))
+
+
+def seconds_between(job: dict[str, Any], first: str, last: str) -> str:
+    """Of two of the job's times."""
+    if not job.get(first) or not job.get(last):
+        return "-"
+    return f"{(datetime.fromisoformat(job[last]) - datetime.fromisoformat(job[first])).total_seconds():.1f} s"
 
 
 def summary(result: dict[str, Any], image_seconds: float, began: float) -> None:
@@ -143,8 +167,9 @@ def summary(result: dict[str, Any], image_seconds: float, began: float) -> None:
         "digest": job.get("digest", "-"),
         "job": job.get("name", "-"),
         "state": f"{job.get('state', '-')} (Airflow's run: {result['state']})",
-        "times": f"job {result['job_seconds']:.1f} s, image made and pushed in {image_seconds:.1f} s, "
-        f"all of it {time.monotonic() - began:.1f} s",
+        "times": f"job created to running {seconds_between(job, 'created', 'started')}, "
+        f"running to its end {seconds_between(job, 'started', 'ended')}; image {image_seconds:.1f} s, "
+        f"both Airflow tasks {result['run_seconds']:.1f} s, all of it {time.monotonic() - began:.1f} s",
     }
     say()
     for name, value in rows.items():
@@ -166,7 +191,7 @@ def run(children: list[subprocess.Popen[str]]) -> int:
     children.append(airflow)
 
     address = expect(batch, "ready ", "The local Batch", batch_log)
-    say(f"The local Batch serves on {address}; another terminal can look at it: BATCH_EMULATOR_HOST={address}")
+    tell_runtime(address, batch_log)
     image_began = time.monotonic()
     pinned = push_image(address)
     image_seconds = time.monotonic() - image_began
@@ -187,7 +212,7 @@ def run(children: list[subprocess.Popen[str]]) -> int:
             screen.show(line)
     airflow.wait()
     if not result:
-        raise DemoError(f"Airflow ended early (all of it in {airflow_log.relative_to(TOP)}):\n{tail(airflow_log)}")
+        raise DemoError(f"Airflow ended early (all of it in {airflow_shown(log)}):\n{tail(airflow_log)}")
     summary(result, image_seconds, began)
     return 0 if result["state"] == "success" else 1
 

@@ -45,7 +45,7 @@ def result_of(run: Any, seconds: float) -> dict[str, Any]:
     asked = XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id, task_ids="job", key="batch_job")
     with create_session() as session:
         values = [XComModel.deserialize_value(row) for row in session.scalars(asked)]
-    return {"state": str(run.state), "job": values[0] if values else None, "job_seconds": seconds}
+    return {"state": str(run.state), "job": values[0] if values else None, "run_seconds": seconds}
 
 
 def main() -> int:

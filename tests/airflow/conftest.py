@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from live_airflow import LiveAirflow
 
 from airflow_batchstream.emulator.testing import Local, running
 
-DAGS = Path(__file__).parent / "dags"
+CASES = Path(__file__).parent / "dags"
+EXAMPLES = Path(__file__).parent.parent.parent / "dags"
 IMAGE = "us-docker.pkg.dev/my-project/examples/hello:1.0"
 
 
@@ -41,10 +43,13 @@ def batch(local_batch: Local) -> BatchRest:
 
 @pytest.fixture(scope="session")
 def live_airflow(tmp_path_factory: pytest.TempPathFactory, local_batch: Local) -> Iterator[LiveAirflow]:
-    """A whole Airflow with the Dags of this folder."""
+    """A whole Airflow with the Dags of this folder and the example Dags."""
+    home, dags = tmp_path_factory.mktemp("airflow") / "home", tmp_path_factory.mktemp("dags")
+    for folder in (CASES, EXAMPLES):
+        shutil.copytree(folder, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     env = {"BATCH_EMULATOR_HOST": local_batch.address, "BATCHSTREAM_IMAGE": IMAGE}
-    airflow = LiveAirflow(tmp_path_factory.mktemp("airflow") / "home", DAGS, env)
-    airflow.start(["case_trivial", "case_success", "case_mapped"])
+    airflow = LiveAirflow(home, dags, env)
+    airflow.start(["case_trivial", "case_success", "case_mapped", "example_1_json_job", "example_2_by_hand"])
     yield airflow
     airflow.stop()
 

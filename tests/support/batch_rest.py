@@ -26,9 +26,13 @@ class BatchRest:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"null")
 
+    def job(self, name: str) -> dict[str, Any]:
+        """A job as Batch holds it, by its full name."""
+        return dict(self._call("GET", name))
+
     def state(self, name: str) -> str:
         """A job's state, by its full name."""
-        return str(self._call("GET", name)["status"]["state"])
+        return str(self.job(name)["status"]["state"])
 
     def cancel(self, name: str) -> None:
         """Cancel a job."""
@@ -36,7 +40,7 @@ class BatchRest:
 
     def siblings(self, name: str) -> list[str]:
         """The ids of all jobs that were made for the same run of the same Dag, oldest first."""
-        labels = self._call("GET", name)["labels"]
+        labels = self.job(name)["labels"]
         same = {key: labels[key] for key in ("airflow-dag-id", "airflow-run-id", "airflow-task-id")}
         found = self._call("GET", f"{PARENT}/jobs?pageSize=1000")["jobs"]
         mine = [job for job in found if same.items() <= job.get("labels", {}).items()]
