@@ -212,7 +212,7 @@ def run(children: list[subprocess.Popen[str]]) -> int:
             screen.show(line)
     airflow.wait()
     if not result:
-        raise DemoError(f"Airflow ended early (all of it in {airflow_shown(log)}):\n{tail(airflow_log)}")
+        raise DemoError(f"Airflow ended early (all of it in {shown(airflow_log)}):\n{tail(airflow_log)}")
     summary(result, image_seconds, began)
     return 0 if result["state"] == "success" else 1
 
