@@ -2,8 +2,8 @@
 
 Three processes: this one, which tells what happens; the local Batch; and Airflow, which runs the example Dag by
 ``dag.test()`` in one process (``scripts/demo_airflow.py``). Airflow starts while the image is made. All that is written
-goes to ``.work/demo`` (or the folder named as the argument), which is made anew each time. At the end, and on Ctrl-C, the two
-others are ended.
+goes to ``.work/demo`` (or the folder named as the argument), which is made anew each time. At the end, and on Ctrl-C,
+the two others are ended.
 """
 
 from __future__ import annotations
