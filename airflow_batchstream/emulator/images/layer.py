@@ -9,6 +9,7 @@ set-user-id bits (no container here gains rights by them, and on this machine th
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -206,14 +207,24 @@ class LayerWriter:
     def _own(self, path: str, member: tarfile.TarInfo) -> None:
         place = self.root / path
         if self.keep_owners:
-            try:
-                os.chown(place, member.uid, member.gid, follow_symlinks=False)
-            except (OSError, OverflowError) as error:
-                raise LayerError(f"{member.name!r} belongs to {member.uid}:{member.gid}: {error}") from None
+            self._give(place, member)
         if not member.issym():
             place.chmod(self._mode(member))
         times = _nanoseconds(member.mtime)
         os.utime(place, ns=(times, times), follow_symlinks=False)
+
+    def _give(self, place: Path, member: tarfile.TarInfo) -> None:
+        try:
+            os.chown(place, member.uid, member.gid, follow_symlinks=False)
+        except OverflowError:
+            raise LayerError(
+                f"{member.name!r} belongs to {member.uid}:{member.gid}, which is no user of Linux"
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
+            self.keep_owners = False  # root of a user namespace or a container: one that may not do this
+            self.notes["owners are not kept"] += 1
 
     def _mode(self, member: tarfile.TarInfo) -> int:
         if member.isdir():

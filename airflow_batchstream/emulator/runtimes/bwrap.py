@@ -102,6 +102,7 @@ class BwrapRuntime:
         try:
             return _Running(self._program, args, container.argv, box, stdout, stderr)
         except (OSError, subprocess.SubprocessError) as error:
+            await asyncio.to_thread(box.remove)
             return refuse(stderr, f"cannot start bwrap: {error}")
 
     def _prepare(self, container: Container, rootfs: Rootfs, scratch: Path) -> tuple[Box, list[str]]:

@@ -69,6 +69,7 @@ class NamespaceRuntime:
         try:
             return launch.Launched(told, stdout, stderr, after=box.remove)
         except (OSError, subprocess.SubprocessError) as error:
+            await asyncio.to_thread(box.remove)
             return refuse(stderr, f"cannot start the launcher: {error}")
 
     def _prepare(self, container: Container, rootfs: Rootfs, scratch: Path) -> tuple[Box, dict[str, Any]]:

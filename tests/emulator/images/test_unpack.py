@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -350,6 +351,20 @@ class TestAttributes:
         layer = tars.tar(tars.entry("x", b"x", uid=4711, gid=815), tars.folder("d", uid=1000, gid=1000))
         root = unpack(layer).rootfs.layers[0]
         assert ((root / "x").stat().st_uid, (root / "x").stat().st_gid, (root / "d").stat().st_uid) == (4711, 815, 1000)
+
+    def test_a_root_that_may_not_give_files_away_keeps_them_and_says_so(
+        self, unpack: Any, tars: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As root of a user namespace that maps no other user."""
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(os, "chown", refuse)
+        bundle = unpack(tars.tar(tars.entry("x", b"x", uid=1000, mode=0), tars.entry("y", b"y", uid=1001, mode=0)))
+        assert bundle.notes == ("owners are not kept (1 entries)",)
+        assert (bundle.rootfs.layers[0] / "y").read_text() == "y"
 
     def test_set_user_id_bits_devices_and_extended_attributes_are_left_out_and_noted(
         self, unpack: Any, tars: Any

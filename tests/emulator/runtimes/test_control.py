@@ -235,6 +235,19 @@ class TestEnding:
 
         assert [(ran.code, ran.text) for ran in asyncio.run(scene())] == [(i, f"{i}\n") for i in range(20)]
 
+    def test_nothing_of_this_process_is_used_up(self, runtime: Runtime, run: Any) -> None:
+        async def scene() -> list[int]:
+            counts = []
+            for _ in range(3):
+                await asyncio.gather(*(run.run(runtime, "sh", "-c", "kill -9 $$") for _ in range(5)))
+                counts.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208  (a count)
+            return counts
+
+        first, _, last = asyncio.run(scene())
+        assert last == first
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        assert [c for c in children if Path(f"/proc/{c}/stat").read_text().rpartition(")")[2].split()[0] == "Z"] == []
+
 
 PARENT = textwrap.dedent("""
     import asyncio, sys
