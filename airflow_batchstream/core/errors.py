@@ -9,6 +9,7 @@
     │   └── JobExists           the job id is taken by a job that is not ours, or that is dead
     ├── JobFailed               the job ended as FAILED
     ├── JobCancelled            the job was cancelled or deleted, and not by this task
+    ├── StateMissed             the job ended without the state that a sensor waited for
     ├── JobTimedOut             a deadline passed; the message says what became of the job
     └── Interrupted             the worker was told to stop; the job lives on and a retry adopts it
 
@@ -43,21 +44,32 @@ class InvalidInput(BatchStreamError):
     """A job, an argument or a file breaks a rule. Nothing was submitted.
 
     :param findings: the broken rules, in the order of the job.
+    :param lead: what did not happen because of them.
     """
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
+    def __init__(self, findings: Sequence[Finding], *, lead: str = "The job was not submitted") -> None:
         self.findings = tuple(findings)
         lines = "\n".join(f"  - {f}" for f in self.findings)
         count = "1 problem" if len(self.findings) == 1 else f"{len(self.findings)} problems"
-        super().__init__(f"The job was not submitted, {count}:\n{lines}")
+        super().__init__(f"{lead}, {count}:\n{lines}")
 
 
 class ImageRefused(BatchStreamError):
-    """The image breaks a rule of Image streaming, or the registry does not give it out."""
+    """The image breaks a rule of Image streaming, or the registry does not give it out.
 
-    def __init__(self, message: str, *, findings: Sequence[Finding] = (), retryable: bool | None = None) -> None:
+    :param missing: the registry has no such image, tag or digest.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        findings: Sequence[Finding] = (),
+        retryable: bool | None = None,
+        missing: bool = False,
+    ) -> None:
         super().__init__(message, retryable=retryable)
-        self.findings = tuple(findings)
+        self.findings, self.missing = tuple(findings), missing
 
 
 class ApiRefused(BatchStreamError):
@@ -102,6 +114,10 @@ class JobFailed(JobError):
 
 class JobCancelled(JobError):
     """The job was cancelled or deleted by somebody else."""
+
+
+class StateMissed(JobError):
+    """The job SUCCEEDED, and another state was waited for: it will never come."""
 
 
 class JobTimedOut(JobError):

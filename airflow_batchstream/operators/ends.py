@@ -6,10 +6,13 @@ Called by ``execute`` and ``execute_complete`` alike, so that both modes tell th
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from airflow_batchstream import links
+from airflow_batchstream.core.errors import Interrupted
 from airflow_batchstream.core.jobs import outcome
+from airflow_batchstream.core.jobs.handover import from_event
 from airflow_batchstream.core.jobs.lines import logs_explorer_url
 from airflow_batchstream.core.jobs.model import Sight
 from airflow_batchstream.core.jobs.outcome import Outcome
@@ -17,11 +20,18 @@ from airflow_batchstream.core.jobs.watch import Reason, Watch
 from airflow_batchstream.services.hub import Subject
 from airflow_batchstream.tasklog import TaskLog
 
-if TYPE_CHECKING:
-    from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
-
 JOB_KEY = "batch_job"
 """XCom key of the small dict that describes the job."""
+
+
+class Teller(Protocol):
+    """An operator or a sensor."""
+
+    console_links: dict[str, str]
+
+    @property
+    def log(self) -> Any:
+        """Its task log."""
 
 
 def so_far(watch: Watch, sight: Sight, subject: Subject) -> Outcome:
@@ -36,14 +46,14 @@ def so_far(watch: Watch, sight: Sight, subject: Subject) -> Outcome:
     )
 
 
-def announce(operator: CloudBatchStreamingJobOperator, context: Any, known: Outcome) -> None:
+def announce(operator: Teller, context: Any, known: Outcome) -> None:
     """Links and XCom of a job that exists: they are there while it runs."""
     _note_links(operator, known)
     links.push(context, operator.console_links)
     context["ti"].xcom_push(key=JOB_KEY, value=outcome.result(known))
 
 
-def conclude(operator: CloudBatchStreamingJobOperator, context: Any, ended: Outcome) -> dict[str, Any]:
+def conclude(operator: Teller, context: Any, ended: Outcome) -> dict[str, Any]:
     """The closing block, XCom, and the result or the error that says why there is none."""
     log = TaskLog(operator.log)
     for line in outcome.closing_block(ended):
@@ -53,7 +63,27 @@ def conclude(operator: CloudBatchStreamingJobOperator, context: Any, ended: Outc
     return outcome.finish(ended)
 
 
-def _note_links(operator: CloudBatchStreamingJobOperator, known: Outcome) -> None:
+def from_trigger(context: Any, event: Mapping[str, Any], next_time: str) -> Outcome:
+    """The outcome that a trigger's event carries.
+
+    :param next_time: what a retry does.
+    :raises Interrupted: if the wait in the triggerer broke off, or the event is not this task's.
+    """
+    ti = context["ti"]
+    known = ti.xcom_pull(key=JOB_KEY, task_ids=ti.task_id, map_indexes=ti.map_index) or {}
+    lives_on = f"The job {known.get('name', '')} lives on; {next_time}."
+    if error := event.get("error"):
+        raise Interrupted(f"The wait in the triggerer broke off: {error}. {lives_on}", job=known)
+    try:
+        ended = from_event(event.get("outcome") or {})
+    except ValueError as e:
+        raise Interrupted(f"{e}. {lives_on}", job=known) from None
+    if known and known.get("name") != str(ended.watch.job):
+        raise Interrupted(f"The triggerer told of another job, {ended.watch.job}. {lives_on}", job=known)
+    return ended
+
+
+def _note_links(operator: Teller, known: Outcome) -> None:
     job, uid, created = known.watch.job, known.watch.uid, known.watch.created
     operator.console_links = {
         links.BatchJobLink().xcom_key: job.console_url,

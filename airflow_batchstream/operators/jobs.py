@@ -7,44 +7,18 @@ Its steps, each a call further down the house: arguments -> effective job (core)
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator, XComArg
 
 from airflow_batchstream import connection, links, ownership
-from airflow_batchstream.core.errors import Interrupted
 from airflow_batchstream.core.jobs import prepare, spec
 from airflow_batchstream.core.jobs.secrecy import MASK
+from airflow_batchstream.operators.deferring import Deferral, default_deferrable
 from airflow_batchstream.operators.errors import final_errors
 from airflow_batchstream.operators.stop import Stop
-
-if TYPE_CHECKING:
-    from airflow_batchstream.core.jobs.outcome import Outcome
-    from airflow_batchstream.core.jobs.watch import Watch
-    from airflow_batchstream.operators.run import Deferral
-
-BACKSTOP_SECONDS = 240.0
-"""More than the wait for a cancelled job's end takes."""
-
-
-def _default_deferrable() -> bool:
-    try:
-        from airflow.sdk.configuration import conf
-    except ImportError:  # Airflow 3.1
-        from airflow.configuration import conf
-    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
-
-
-def _backstop(watch: Watch) -> timedelta | None:
-    """When Airflow takes the task back from a triggerer that is gone: well after the triggerer would have ended it."""
-    ends_at = [at for at in (watch.timeout_at, watch.execution_timeout_at) if at is not None]
-    if not ends_at:
-        return None
-    return timedelta(seconds=max(0.0, min(ends_at) - time.time()) + BACKSTOP_SECONDS)
 
 
 def without_comments(jinja_env: Any) -> Any:
@@ -195,7 +169,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         self.queued_timeout_seconds = queued_timeout_seconds
         self.cancel_on_timeout = cancel_on_timeout
         self.cancel_on_kill = cancel_on_kill
-        self.deferrable = _default_deferrable() if deferrable is None else deferrable
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.console_links: dict[str, str] = {}
         self._rendered: prepare.Request | None = None
         self._stop = Stop()
@@ -267,16 +241,8 @@ class CloudBatchStreamingJobOperator(BaseOperator):
 
     def _go_on_in_trigger(self, context: Any, deferral: Deferral) -> NoReturn:
         """One deferral a try: a second one would cut off the log of the first."""
-        from airflow_batchstream.triggers import CloudBatchJobTrigger
-
-        trigger = CloudBatchJobTrigger(
-            watch=deferral.watch.as_dict(),
-            endpoint=deferral.endpoint.as_dict(),
-            subject=asdict(deferral.subject),
-            owner=str(context["ti"].id),
-            cancel_on_kill=self.cancel_on_kill,
-        )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=_backstop(deferral.watch))
+        trigger = deferral.trigger(context, cancel_on_kill=self.cancel_on_kill)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=deferral.backstop())
         raise AssertionError("defer() returned")
 
     def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -284,24 +250,8 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         from airflow_batchstream.operators import ends
 
         with final_errors():
-            ended = self._outcome_of(context, event or {})
+            ended = ends.from_trigger(context, event or {}, "a retry adopts it")
             return ends.conclude(self, context, ended)
-
-    def _outcome_of(self, context: Any, event: dict[str, Any]) -> Outcome:
-        from airflow_batchstream.core.jobs.handover import from_event
-        from airflow_batchstream.operators.ends import JOB_KEY
-
-        known = context["ti"].xcom_pull(key=JOB_KEY, task_ids=self.task_id, map_indexes=context["ti"].map_index) or {}
-        lives_on = f"The job {known.get('name', '')} lives on; a retry adopts it."
-        if error := event.get("error"):
-            raise Interrupted(f"The wait in the triggerer broke off: {error}. {lives_on}", job=known)
-        try:
-            ended = from_event(event.get("outcome") or {})
-        except ValueError as e:
-            raise Interrupted(f"{e}. {lives_on}", job=known) from None
-        if known and known.get("name") != str(ended.watch.job):
-            raise Interrupted(f"The triggerer told of another job, {ended.watch.job}. {lives_on}", job=known)
-        return ended
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Come back from the trigger; also where it did not fire in time, since its triggerer was gone."""

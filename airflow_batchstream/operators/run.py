@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ from airflow_batchstream.core.jobs import identity, outcome, prepare, spec
 from airflow_batchstream.core.jobs.model import Sight, Spec
 from airflow_batchstream.core.jobs.watch import Watch
 from airflow_batchstream.operators import ends
+from airflow_batchstream.operators.deferring import Deferral, execution_timeout_at
 from airflow_batchstream.operators.stop import Stop
 from airflow_batchstream.services.hub import Hub, Stopped, Subject
 from airflow_batchstream.services.submit import Submission, Submitted, submit
@@ -41,15 +42,6 @@ LAST_MOMENT_SECONDS = 0.5
 ASK_SECONDS = 1.2
 CANCEL_SECONDS = 2.0
 """Together less than the four seconds between Airflow's word to stop and its kill."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deferral:
-    """What a trigger needs to go on with the wait."""
-
-    watch: Watch
-    endpoint: Endpoint
-    subject: Subject
 
 
 class JobRun:
@@ -83,6 +75,7 @@ class JobRun:
             submitted = await self._unless_stopped(self._submit(clients, job), stop)
             self._announce(submitted, job, subject)
             if not self._op.wait_for_completion:
+                self._log.say(logging.INFO, "wait_for_completion is False: the task ends here, and the job goes on.")
                 watch = self._watch(submitted.sight, endpoint)
                 return outcome.result(ends.so_far(watch, submitted.sight, subject))
             return await self._wait(clients, submitted.sight, subject, stop)
@@ -110,6 +103,7 @@ class JobRun:
         endpoint, project = await asyncio.to_thread(connection.locate, op.gcp_conn_id, chain)
         if endpoint.emulator:
             self._log.say(logging.INFO, f"Using the local Batch at {endpoint.emulator}, not Google Cloud.")
+            await asyncio.to_thread(connection.reach, endpoint)
         credentials, own_project = await asyncio.to_thread(connection.credentials, endpoint)
         self._request = replace(self._request, project_id=self._request.project_id or project or own_project)
         return endpoint, credentials
@@ -124,19 +118,19 @@ class JobRun:
             mask_secret(secret)
         for warning in warnings:
             self._log.say(logging.WARNING, str(warning))
-        if not request.streaming:
-            self._log.say(
-                logging.INFO, "enable_image_streaming is False: a plain job, its images are downloaded first."
-            )
         owner = ownership.owner_of(self._context)
         ours = {identity.SPEC_LABEL: identity.spec_label(job), **identity.labels(owner)}
         job = spec.fill(job, streaming=request.streaming, labels=ours)
+        streaming = bool(spec.streamed_images(job))
+        if not streaming:
+            why = "the job's own enableImageStreaming" if request.streaming else "enable_image_streaming"
+            self._log.say(logging.INFO, f"{why} is false: a plain job, its images are downloaded first.")
         pinned = await self._scan(job, endpoint, credentials) if self._op.scan_image else {}
         image = next((uri for _, uri in spec.images(job)), "")
         job = spec.with_images(job, pinned)
         self._show(job)
         digest = pinned.get(image, image).partition("@")[2]
-        return job, Subject(image, digest, streaming=request.streaming)
+        return job, Subject(image, digest, streaming=streaming)
 
     def _read_file(self, request: prepare.Request) -> tuple[prepare.Request, str]:
         """The job file's text as the job; strings in it are rendered after it was parsed."""
@@ -164,6 +158,8 @@ class JobRun:
             for one in scans:
                 refuse(one)
         except ImageRefused as e:
+            if e.findings or e.missing:  # the way out stands there; without the look Batch would find out, on a VM
+                raise
             way_out = "scan_image=False submits the job without this look, and without pinning the tag."
             raise ImageRefused(f"{e}\n{way_out}", findings=e.findings, retryable=e.retryable) from None
         return {one.asked: one.pinned for one in scans if one.pinned}
@@ -195,8 +191,8 @@ class JobRun:
         sight = submitted.sight
         if not submitted.adopted:
             self._log.say(logging.INFO, f"Created the job {sight.name} (uid {sight.uid}).")
+            self._show_changes(spec.changes(job, sight.spec))
         self._log.say(logging.INFO, f"Console: {sight.name.console_url}")
-        self._show_changes(spec.changes(job, sight.spec))
         watch = Watch(job=sight.name, uid=sight.uid, created=sight.created)
         ends.announce(self._op, self._context, ends.so_far(watch, sight, subject))
 
@@ -219,20 +215,13 @@ class JobRun:
             created=created,
             poll_seconds=timing.poll or endpoint.poll,
             timeout_at=created + timing.timeout if timing.timeout else None,
-            execution_timeout_at=self._execution_timeout_at(),
+            execution_timeout_at=execution_timeout_at(self._op, self._context),
             queued_until=created + timing.queued_timeout if timing.queued_timeout else None,
             cancel_on_timeout=self._op.cancel_on_timeout,
             get_logs=self._op.get_logs,
             log_severity=timing.log_severity,
             log_limit=timing.log_limit,
         )
-
-    def _execution_timeout_at(self) -> float | None:
-        """When Airflow's own timer strikes, counted from this try's start."""
-        limit, started = self._op.execution_timeout, getattr(self._context["ti"], "start_date", None)
-        if limit is None:
-            return None
-        return float((started.timestamp() if started else time.time()) + limit.total_seconds())
 
     async def _wait(
         self, clients: GoogleClients, sight: Sight, subject: Subject, stop: asyncio.Event

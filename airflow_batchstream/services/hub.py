@@ -103,7 +103,7 @@ class Hub:
         self, watch: Watch, ended: Ended, log: JobLog | None, subject: Subject, stopping: asyncio.Task[bool]
     ) -> Outcome:
         """The rest of the log, then all that explains the end."""
-        if log:
+        if log and not _lives(watch, ended):
             log.ended(time.time(), failed=ended.reason is not Reason.STATE or watch.state is not State.SUCCEEDED)
             await _either(asyncio.ensure_future(log.complete()), stopping, watch)
         return await self._outcome(watch, ended, log, subject)
@@ -172,7 +172,8 @@ class Hub:
 
     async def _outcome(self, watch: Watch, ended: Ended, log: JobLog | None, subject: Subject) -> Outcome:
         """All that is known, asked for where it explains something."""
-        well = ended.reason is Reason.STATE and watch.state is State.SUCCEEDED
+        arrived = ended.reason in (Reason.STATE, Reason.REACHED)
+        well = arrived and watch.state not in (State.FAILED, State.CANCELLED)
         tail = tuple(log.tail) if log else ()
         return Outcome(
             watch=watch,
@@ -184,7 +185,7 @@ class Hub:
             image=subject.image,
             digest=subject.digest,
             streaming=subject.streaming,
-            ended=time.time(),
+            ended=None if _lives(watch, ended) else time.time(),
         )
 
     async def _tasks(self, watch: Watch) -> tuple[TaskSight, ...]:
@@ -194,6 +195,11 @@ class Hub:
             return await self.clients.list_tasks(watch.job, limit=TASKS_READ)
         except CallFailed:
             return ()  # it only explains; the state has decided
+
+
+def _lives(watch: Watch, ended: Ended) -> bool:
+    """Whether a job that was only looked at goes on, and its log with it: there is no end of either to wait for."""
+    return watch.observer and ended.sight is not None and not ended.sight.state.ended
 
 
 @asynccontextmanager

@@ -16,6 +16,8 @@ _SHORTEST = 0.01
 
 def words(watch: Watch, reason: Reason) -> str:
     """What a deadline that passed is called in the log, and how long it was."""
+    if reason is Reason.TIMEOUT and watch.observer:
+        return "the sensor's timeout has passed"  # it counts from the sensor's first look
     if reason is Reason.TIMEOUT:
         return f"timeout_seconds{_length(watch, watch.timeout_at)} has passed, counted from the job's creation"
     if reason is Reason.QUEUED_TIMEOUT:

@@ -43,8 +43,9 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job ended well."""
-        return self.reason is Reason.STATE and self.state is State.SUCCEEDED
+        """Whether what was waited for has come: the job's good end, or the state that was asked for."""
+        ended_well = self.reason is Reason.STATE and self.state is State.SUCCEEDED
+        return self.reason is Reason.REACHED or (ended_well and not self.watch.wait_for)
 
     @property
     def started_at(self) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_batchstream.core.errors import ApiRefused, JobCancelled, JobFailed, JobTimedOut
+from airflow_batchstream.core.errors import ApiRefused, JobCancelled, JobFailed, JobTimedOut, StateMissed
 from airflow_batchstream.core.jobs import report
 from airflow_batchstream.core.jobs.ends import Outcome
 from airflow_batchstream.core.jobs.failures import exit_codes
@@ -61,7 +61,9 @@ def closing_block(outcome: Outcome, *, tail: int = 20) -> list[str]:
 
 
 def finish(outcome: Outcome) -> dict[str, Any]:
-    """The result of a job that succeeded; for all else the error that says why, and whether a retry can help."""
+    """The result of a job that succeeded, or is in the state that was waited for; for all else the error that says why,
+    and whether a retry can help.
+    """
     if outcome.succeeded:
         return result(outcome)
     message, job = _message(outcome), result(outcome)
@@ -72,6 +74,8 @@ def finish(outcome: Outcome) -> dict[str, Any]:
         raise ApiRefused(message, code=code, retryable=code == "UNAUTHENTICATED")
     if outcome.reason is Reason.STATE and outcome.state is State.FAILED:
         raise JobFailed(message, job=job)
+    if outcome.reason is Reason.STATE and outcome.state is State.SUCCEEDED:
+        raise StateMissed(message, job=job)
     raise JobCancelled(message, job=job)
 
 

@@ -48,6 +48,10 @@ def _headline(outcome: Outcome) -> str:
         return f"Job {job} was deleted, and not by this task; it was last seen as {state}."
     if state is State.CANCELLED:
         return f"Job {job} was CANCELLED, and not by this task{_timing(outcome)}."
+    if outcome.reason is Reason.REACHED:
+        return f"Job {job} is {state}, which was waited for."
+    if state is State.SUCCEEDED and not outcome.succeeded:
+        return f"Job {job} {state}{_timing(outcome)}, and never was {' or '.join(outcome.watch.wait_for)}."
     return f"Job {job} {state}{_timing(outcome)}."
 
 
@@ -72,6 +76,8 @@ def _fate(outcome: Outcome) -> str:
         return f"It could not be cancelled ({watch.cancel_error})."
     if state is not None and state.ending:
         return f"Its end had been asked for already: it is in {state}."
+    if watch.observer:
+        return "It goes on: a sensor never cancels a job."
     return "It was not cancelled (cancel_on_timeout=False)." if not watch.cancel_on_timeout else "It was not cancelled."
 
 
@@ -182,7 +188,8 @@ def _money(outcome: Outcome) -> str:
     if state is not None and (state.ending or outcome.watch.cancel_sent_at is not None):
         return "Costs: the job is on its way to its end; its VMs cost money until they are gone."
     way_out = f"gcloud batch jobs cancel {job.job_id} --location={job.region} --project={job.project_id}"
-    return f"Costs: the job lives on and costs money. A retry of this task adopts it; this ends it: {way_out}"
+    retry = "This ends it" if outcome.watch.observer else "A retry of this task adopts it; this ends it"
+    return f"Costs: the job lives on and costs money. {retry}: {way_out}"
 
 
 def _cut(text: str, most: int) -> str:

@@ -15,6 +15,8 @@ class Reason(StrEnum):
 
     STATE = "state"
     """The job ended: its state says how."""
+    REACHED = "reached"
+    """The job came into a state that was waited for; it may live on."""
     TIMEOUT = "timeout"
     QUEUED_TIMEOUT = "queued_timeout"
     EXECUTION_TIMEOUT = "execution_timeout"
@@ -84,6 +86,9 @@ class Watch:
     :param queued_until: the end of ``queued_timeout_seconds``; lifted once the job was RUNNING.
     :param cancel_on_timeout: whether a deadline cancels the job, or leaves it running.
     :param cancel_wait: how long a cancelled job's end is waited for.
+    :param observer: it is somebody else's job: a sensor looks on, and never cancels it.
+    :param wait_for: states that end the wait as a success (:mod:`~airflow_batchstream.core.jobs.goal`); empty waits for
+        the job's end, and SUCCEEDED is the success.
     :param log_severity: lines below it are not shown; empty or ``DEFAULT`` shows all.
     :param log_limit: most lines shown; None for all.
     :param state: as last seen; None before the first look.
@@ -104,6 +109,8 @@ class Watch:
     queued_until: float | None = None
     cancel_on_timeout: bool = True
     cancel_wait: float = 180.0
+    observer: bool = False
+    wait_for: tuple[str, ...] = ()
     get_logs: bool = True
     log_severity: str = ""
     log_limit: int | None = None
@@ -127,7 +134,8 @@ class Watch:
         """JSON-ready: a trigger's arguments."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         state = str(self.state) if self.state else None
-        return plain | {"job": str(self.job), "state": state, "events_shown": list(self.events_shown)}
+        lists = {"events_shown": list(self.events_shown), "wait_for": list(self.wait_for)}
+        return plain | {"job": str(self.job), "state": state} | lists
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Watch:
@@ -140,5 +148,6 @@ class Watch:
                 "job": JobName.parse(known["job"]),
                 "state": State(state) if state in State.__members__ else None,
                 "events_shown": tuple(known.get("events_shown") or ()),
+                "wait_for": tuple(known.get("wait_for") or ()),
             }
         )

@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from airflow_batchstream.core.jobs import deadlines, events, news, patience
+from airflow_batchstream.core.jobs import deadlines, events, goal, news, patience
 from airflow_batchstream.core.jobs.deadlines import EXECUTION_MARGIN
 from airflow_batchstream.core.jobs.model import Sight, State, Trouble
 from airflow_batchstream.core.jobs.waits import Cancel, Ended, News, Reason, Step, Wait, Watch
@@ -93,6 +93,8 @@ def _after_sight(watch: Watch, sight: Sight, now: float) -> tuple[Watch, Step]:
         state=sight.state,
         running_since=watch.running_since or _running_since(sight, now),
     )
+    if goal.reached(watch.wait_for, sight.state):
+        return watch, Ended(Reason.REACHED, sight, said)
     if sight.state.ended:
         return watch, Ended(_reason_of_end(watch, sight.state), sight, said)
     watch, step = _keep_deadlines(watch, sight, now, said)
