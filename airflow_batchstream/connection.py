@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import InvalidInput
+from airflow_batchstream.core.errors import ApiRefused, InvalidInput
 from airflow_batchstream.core.findings import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ EMULATOR_VARIABLE = "BATCH_EMULATOR_HOST"
 EMULATOR_EXTRA = "batchstream_emulator"
 """The same in the connection's extra, for one connection only."""
 DEFAULT_CONNECTION = "google_cloud_default"
+REACH_SECONDS = 5.0
+"""Longest wait for a connection to a local Batch, which is near."""
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
@@ -35,25 +38,67 @@ def locate(gcp_conn_id: str, impersonation_chain: str | Sequence[str] | None = N
     """
     extra = _extra(gcp_conn_id)
     project = str(extra.get("project") or extra.get("extra__google_cloud_platform__project") or "")
-    address = os.environ.get(EMULATOR_VARIABLE) or extra.get(EMULATOR_EXTRA)
-    if address:
-        return Endpoint.local(_address(str(address))), project
+    if variable := os.environ.get(EMULATOR_VARIABLE):
+        return Endpoint.local(_address(variable, EMULATOR_VARIABLE)), project
+    if own := extra.get(EMULATOR_EXTRA):
+        return Endpoint.local(_address(str(own), f"{EMULATOR_EXTRA} of the connection {gcp_conn_id}")), project
     chain = (impersonation_chain,) if isinstance(impersonation_chain, str) else tuple(impersonation_chain or ())
     return Endpoint(gcp_conn_id=gcp_conn_id, impersonation_chain=chain), project
 
 
+def reach(endpoint: Endpoint) -> None:
+    """Fail at once where no local Batch serves, which the calls to it would try again for minutes. Blocks.
+
+    :raises ApiRefused: with the way out; a retry helps once the local Batch is started.
+    """
+    if not endpoint.emulator:
+        return
+    host, _, port = endpoint.emulator.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except (OSError, OverflowError) as e:
+        raise ApiRefused(
+            f"No local Batch answers at {endpoint.emulator} ({e}). Start it (batchstream emulator --port {port}), or "
+            f"take the address out of {EMULATOR_VARIABLE} and the connection's {EMULATOR_EXTRA} to use Google Cloud.",
+            code="UNAVAILABLE",
+            retryable=True,
+        ) from None
+
+
 def credentials(endpoint: Endpoint) -> tuple[Credentials | None, str]:
-    """The credentials of an endpoint and their project; ``(None, "")`` for a local Batch. Blocks."""
+    """The credentials of an endpoint and their project; ``(None, "")`` for a local Batch. Blocks.
+
+    :raises InvalidInput: there is no such connection, or what it holds is no key.
+    :raises ApiRefused: Google gives no credentials, which may be passing.
+    """
     if endpoint.emulator:
         return None, ""
     from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
+    from google.auth.exceptions import GoogleAuthError
 
-    chain = endpoint.impersonation_chain
-    hook = GoogleBaseHook(
-        gcp_conn_id=endpoint.gcp_conn_id,
-        impersonation_chain=chain[0] if len(chain) == 1 else list(chain) or None,
-    )
-    found, project = hook.get_credentials_and_project_id()
+    name, chain = endpoint.gcp_conn_id, endpoint.impersonation_chain
+    try:
+        hook = GoogleBaseHook(
+            gcp_conn_id=name, impersonation_chain=chain[0] if len(chain) == 1 else list(chain) or None
+        )
+        found, project = hook.get_credentials_and_project_id()
+    except _not_found():
+        raise _refused(
+            "gcp_conn_id",
+            name,
+            f"there is no connection {name!r}.",
+            "Create it (type google_cloud_platform; an empty one uses application default credentials), or set "
+            f"{EMULATOR_VARIABLE} to use a local Batch.",
+        ) from None
+    except GoogleAuthError as e:
+        raise ApiRefused(
+            f"gcp_conn_id: no credentials come from the connection {name!r}: {e}",
+            code="UNAUTHENTICATED",
+            retryable=True,
+        ) from e
+    except (ValueError, OSError) as e:
+        says = f"the key of the connection {name!r} cannot be loaded ({type(e).__name__}: {e})."
+        raise _refused("gcp_conn_id", name, says, "Check its keyfile_dict, key_path or key_secret_name.") from e
     return found, project or ""
 
 
@@ -81,30 +126,31 @@ def _extra(gcp_conn_id: str) -> dict[str, Any]:
     from airflow.sdk import BaseHook
 
     try:
-        from airflow.sdk.exceptions import AirflowNotFoundException
-    except ImportError:  # Airflow 3.1
-        from airflow.exceptions import AirflowNotFoundException  # type: ignore[attr-defined]
-
-    try:
         return dict(BaseHook.get_connection(gcp_conn_id).extra_dejson)
-    except AirflowNotFoundException:
+    except _not_found():
         return {}
 
 
-def _address(text: str) -> str:
+def _not_found() -> type[Exception]:
+    try:
+        from airflow.sdk.exceptions import AirflowNotFoundException
+    except ImportError:  # Airflow 3.1
+        from airflow.exceptions import AirflowNotFoundException  # type: ignore[attr-defined]
+    return AirflowNotFoundException
+
+
+def _address(text: str, where: str) -> str:
     """``HOST:PORT`` of what people put there: with a scheme, a slash at the end."""
     address = re.sub(r"^(http|grpc)://", "", text.strip()).rstrip("/")
     if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:/@]+):\d{1,5}", address):
-        raise InvalidInput(
-            [
-                Finding(
-                    rule="emulator-address",
-                    verdict=Verdict.BROKEN,
-                    path=EMULATOR_VARIABLE,
-                    value=text,
-                    says=f"{text!r} is no address of a local Batch.",
-                    remedy="Write HOST:PORT, such as 127.0.0.1:8792, or unset it to use Google Cloud.",
-                )
-            ]
+        raise _refused(
+            where,
+            text,
+            f"{text!r} is no address of a local Batch.",
+            "Write HOST:PORT, such as 127.0.0.1:8484, or leave it out to use Google Cloud.",
         )
     return address
+
+
+def _refused(path: str, value: str, says: str, remedy: str) -> InvalidInput:
+    return InvalidInput([Finding("connection", Verdict.BROKEN, path, value, says, remedy)])

@@ -56,6 +56,7 @@ class ImageScanOperator(BaseOperator):
 
         with final_errors():
             endpoint, _ = connection.locate(self.gcp_conn_id, self.impersonation_chain)
+            connection.reach(endpoint)
             credentials, _ = connection.credentials(endpoint)
             found = asyncio.run(
                 scan(
