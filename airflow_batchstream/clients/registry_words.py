@@ -45,7 +45,7 @@ def no_image(reference: Reference, answer: Answer) -> ImageRefused:
     if reference.is_artifact_registry:
         where = f"project {reference.project_id}, location {reference.location}, repository {reference.repository_id}"
     missing = f"there is no image {reference.name} (HTTP 404)"
-    return ImageRefused(f"{reference}: {missing}; it was looked for in {where}.{_said(answer)}")
+    return ImageRefused(f"{reference}: {missing}; it was looked for in {where}.{_said(answer)}", missing=True)
 
 
 def no_version(reference: Reference, target: str, answer: Answer, tags: Sequence[str]) -> ImageRefused:
@@ -55,10 +55,11 @@ def no_version(reference: Reference, target: str, answer: Answer, tags: Sequence
     """
     if ":" in target:
         gone = "it may have been deleted (a cleanup policy does that to untagged versions)"
-        return ImageRefused(f"{reference}: the image has no version {target} (HTTP 404); {gone}.{_said(answer)}")
+        words = f"the image has no version {target} (HTTP 404); {gone}.{_said(answer)}"
+        return ImageRefused(f"{reference}: {words}", missing=True)
     unsaid = "" if reference.tag else " (none was written, so latest was looked for)"
     missing = f"the image has no tag {target}{unsaid} (HTTP 404)"
-    return ImageRefused(f"{reference}: {missing}. {_nearest(target, tags)}")
+    return ImageRefused(f"{reference}: {missing}. {_nearest(target, tags)}", missing=True)
 
 
 def _nearest(target: str, tags: Sequence[str]) -> str:
