@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_batchstream.core.jobs import identity
+from airflow_batchstream.core.jobs.allowance import Allowance
 from airflow_batchstream.core.jobs.model import JobName, Sight, State, TaskSight, Trouble
 from airflow_batchstream.core.jobs.outcome import Outcome
 from airflow_batchstream.core.jobs.patience import backoff
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOOKS_PER_MINUTE = 6_000.0
+"""Looks at jobs that one hub may take, of the 15,000 reads a minute that Batch allows a project in a region."""
 LOOKS_AT_ONCE = 50
-"""Looks of one hub that are under way at a time: a thousand at once would be a burst for nobody's good."""
+"""Of them under way at a time: a thousand at once would be a burst for nobody's good."""
 TASKS_READ = 10_000
 """Most tasks of a failed job that are looked at for their exit codes."""
 
@@ -60,6 +63,8 @@ class Hub:
         self.clients = clients
         self._readers: dict[str, list[LogReader]] = {}
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._turn = asyncio.Lock()
+        self._allowance = Allowance(LOOKS_PER_MINUTE, time.time(), burst=LOOKS_AT_ONCE)
 
     async def watch(self, watch: Watch, emit: Emit, subject: Subject, stop: asyncio.Event) -> Outcome:
         """Wait for a job's end, and for the end of its log.
@@ -140,6 +145,9 @@ class Hub:
     async def _look(self, watch: Watch) -> Sight | Trouble:
         from airflow_batchstream.clients.google import CallFailed
 
+        async with self._turn:  # in the order in which they asked
+            while not self._allowance.take(time.time()):  # noqa: ASYNC110 - it is time that is waited for
+                await asyncio.sleep(60 / LOOKS_PER_MINUTE)
         try:
             async with self._looks:
                 return await self.clients.get_job(watch.job)
