@@ -31,7 +31,9 @@ def read_text(name: str, operator: Any) -> str:
         words = getattr(e, "strerror", None) or e
         raise _refused(name, f"{name} cannot be read: {words}.", _where(name, operator)) from e
     except Exception as e:  # of the store's client, whose errors are its own
-        words = f"job_file: {name} cannot be read now ({type(e).__name__}: {e}). {_where(name, operator)}"
+        words = (
+            f"job_file: {name} cannot be read now ({type(e).__name__}: {str(e).rstrip('.')}). {_where(name, operator)}"
+        )
         raise BatchStreamError(words, retryable=True) from e
 
 

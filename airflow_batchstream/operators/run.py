@@ -123,7 +123,7 @@ class JobRun:
         job = spec.fill(job, streaming=request.streaming, labels=ours)
         streaming = bool(spec.streamed_images(job))
         if not streaming:
-            why = "the job's own enableImageStreaming" if request.streaming else "enable_image_streaming"
+            why = "The job's own enableImageStreaming" if request.streaming else "enable_image_streaming"
             self._log.say(logging.INFO, f"{why} is false: a plain job, its images are downloaded first.")
         pinned = await self._scan(job, endpoint, credentials) if self._op.scan_image else {}
         image = next((uri for _, uri in spec.images(job)), "")

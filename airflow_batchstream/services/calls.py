@@ -58,5 +58,7 @@ _WAY_OUT = {
 def refused(trouble: Trouble, doing: str) -> ApiRefused:
     """An API error in words: Google's own, what is missing, and whether a retry helps."""
     way_out = _WAY_OUT.get(trouble.code, "A retry can help." if trouble.transient else "")
-    message = f"Could not {doing}. Batch says {trouble.code}: {trouble.message} {way_out}".rstrip()
+    said = trouble.message.strip()
+    said += "" if said.endswith((".", "!", "?")) else "."
+    message = f"Could not {doing}. Batch says {trouble.code}: {said} {way_out}".rstrip()
     return ApiRefused(message, code=trouble.code, retryable=trouble.transient)

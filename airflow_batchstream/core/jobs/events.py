@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from airflow_batchstream.core.jobs.model import Event, State
 
 _SET = re.compile(r"\bfrom\s+[A-Z_]+\s+to\s+([A-Z_]+)")
+_RESOURCE = re.compile(r"\b(?:projects|zones)/\S+")
 _ALARMING = (
     "fail",
     "error",
@@ -48,5 +49,5 @@ def mark(event: Event) -> str:
 
 def level(event: Event) -> int:
     """A quota stall or a lost VM is a warning: nothing else tells of it while the job waits."""
-    says = event.says.lower()
+    says = _RESOURCE.sub("", event.says).lower()  # a job may be called quota-report
     return logging.WARNING if any(word in says for word in _ALARMING) else logging.INFO

@@ -47,7 +47,7 @@ def _headline(outcome: Outcome) -> str:
             return f"Job {job} cannot be found: it was deleted right after it was created, and not by this task."
         return f"Job {job} was deleted, and not by this task; it was last seen as {state}."
     if state is State.CANCELLED:
-        return f"Job {job} was CANCELLED, and not by this task{_timing(outcome)}."
+        return f"Job {job} was CANCELLED{_timing(outcome)}, and not by this task."
     if outcome.reason is Reason.REACHED:
         return f"Job {job} is {state}, which was waited for."
     if state is State.SUCCEEDED and not outcome.succeeded:

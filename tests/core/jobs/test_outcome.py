@@ -202,7 +202,9 @@ class TestClosingBlock:
         assert "cannot be found" in block(Outcome(WATCH, Reason.GONE))
 
     def test_of_a_job_cancelled_by_another_says_so(self) -> None:
-        assert "was CANCELLED, and not by this task" in block(ended(State.CANCELLED))
+        told = block(ended(State.CANCELLED))
+        assert "was CANCELLED after 3 min 12 s" in told
+        assert ", and not by this task." in told
 
     def test_names_the_attempt(self) -> None:
         assert "Task 0 failed (attempt 2, the last of 3): exit code 3" in block(
