@@ -174,6 +174,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         self._rendered: prepare.Request | None = None
         self._stop = Stop()
         prepare.check_literals(self._request())
+        self.timing(templated_ok=True)
 
     # -- rendering -------------------------------------------------------------------------------------------------
 
@@ -194,6 +195,20 @@ class CloudBatchStreamingJobOperator(BaseOperator):
     def render(self, data: Any, context: Any) -> Any:
         """Render the strings of a job file, as those of ``job`` are."""
         return self.render_template(data, context, without_comments(self.get_template_env()))
+
+    def timing(self, *, templated_ok: bool = False) -> prepare.Timing:
+        """The numbers of the wait.
+
+        :param templated_ok: what Airflow renders later is passed over.
+        """
+        return prepare.timing(
+            templated_ok=templated_ok,
+            timeout_seconds=self.timeout_seconds,
+            queued_timeout_seconds=self.queued_timeout_seconds,
+            polling_period_seconds=self.polling_period_seconds,
+            log_limit=self.log_limit,
+            log_severity=self.log_severity,
+        )
 
     def _request(self) -> prepare.Request:
         """The arguments as they stand."""

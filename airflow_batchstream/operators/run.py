@@ -56,13 +56,7 @@ class JobRun:
         self._op, self._context, self._stop = operator, context, stop
         self._log = TaskLog(operator.log)
         self._request = request
-        self._timing = prepare.timing(
-            timeout_seconds=operator.timeout_seconds,
-            queued_timeout_seconds=operator.queued_timeout_seconds,
-            polling_period_seconds=operator.polling_period_seconds,
-            log_limit=operator.log_limit,
-            log_severity=operator.log_severity,
-        )
+        self._timing = operator.timing()
 
     async def all(self) -> dict[str, Any] | Deferral:
         """Every step; returns the result, or what a trigger needs to go on."""

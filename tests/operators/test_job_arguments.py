@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -112,11 +113,40 @@ class TestWhatIsWrong:
             ({"image_uri": IMAGE, "labels": {"goog-x": "1"}}, "goog-"),
             ({"job": {}, "job_file": "x.json"}, "job_file"),
             ({}, "image_uri"),
+            ({"image_uri": IMAGE, "timeout_seconds": "soon"}, "timeout_seconds"),
+            ({"image_uri": IMAGE, "log_severity": "LOUD"}, "log_severity"),
         ],
     )
     def test_in_a_literal_is_a_dag_import_error(self, arguments, words):
         with pytest.raises(InvalidInput, match=words):
             operator(**arguments)
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ({"image_uri": "ubuntu:22.04"}, "- image_uri: 'ubuntu:22.04': The image is on docker.io"),
+            ({"image_uri": IMAGE, "volumes": ["data"]}, "- volumes[0]: 'data'"),
+            ({"image_uri": IMAGE, "labels": {"goog-x": "1"}}, "- labels.goog-x: "),
+            ({"job": job_of() | {"labels": {"goog-x": "1"}}, "labels": {"a": "1"}}, "- job.labels.goog-x: "),
+            ({"job": job_of(volumes=["data"]), "image_uri": IMAGE}, "container.volumes[0]: 'data'"),
+        ],
+    )
+    def test_is_told_by_the_name_that_the_author_wrote(self, arguments, words):
+        with pytest.raises(InvalidInput) as caught:
+            operator(**arguments)
+        assert words in str(caught.value)
+
+    def test_in_a_file_is_told_by_the_file_s_name(self):
+        request = operator(job_file="job.json")._request()
+        with pytest.raises(InvalidInput, match=r"- job\.json\.taskGroups\[0\].*imageUri: 'ubuntu'"):
+            prepare.effective(replace(request, job=job_of(imageUri="ubuntu")), path="job.json")
+
+    def test_as_a_list_in_a_text_says_how_a_template_gives_lists(self):
+        with pytest.raises(InvalidInput, match=r"commands: .*render_template_as_native_obj=True"):
+            rendered(operator(image_uri=IMAGE, commands="{{ words }}"), words=["echo", "a"])
+
+    def test_is_not_a_template_among_the_wait_s_numbers(self):
+        assert operator(image_uri=IMAGE, timeout_seconds="{{ params.t }}", log_severity="{{ params.s }}")
 
     def test_beside_a_template_is_one_too(self):
         with pytest.raises(InvalidInput, match="options"):
@@ -165,24 +195,3 @@ class TestTheRenderedTemplatePage:
         op = operator(job={"task_groups": [{"task_spec": {"runnables": [{"container": {"image_uri": IMAGE}}]}}]})
         rendered(op)
         assert container(op.job)["imageUri"] == IMAGE
-
-
-class TestAJobFile:
-    def test_that_is_missing_is_refused_with_the_folder_it_was_looked_for_in(self, tmp_path):
-        from airflow_batchstream.operators.files import read_text
-
-        with pytest.raises(InvalidInput, match="Dag file's folder"):
-            read_text("nowhere.json", operator(job_file="nowhere.json"))
-
-    def test_may_be_a_url_that_airflows_object_storage_reads(self, tmp_path):
-        from airflow_batchstream.operators.files import read_text
-
-        (tmp_path / "job.json").write_text('{"a": "ä"}', encoding="utf-8")
-        assert read_text(f"file://{tmp_path}/job.json", operator(job_file="x")) == '{"a": "ä"}'
-
-    def test_that_is_no_text_is_refused(self, tmp_path):
-        from airflow_batchstream.operators.files import read_text
-
-        (tmp_path / "job.json").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(InvalidInput, match="UTF-8"):
-            read_text(str(tmp_path / "job.json"), operator(job_file="x"))

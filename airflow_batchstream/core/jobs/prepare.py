@@ -7,6 +7,7 @@ and on the worker, for everything, before the first call to Google.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from airflow_batchstream.core.errors import InvalidInput
@@ -14,6 +15,7 @@ from airflow_batchstream.core.findings import Finding, Verdict, broken
 from airflow_batchstream.core.jobs import protos, rules, schema, spec
 from airflow_batchstream.core.jobs.lines import SEVERITIES
 from airflow_batchstream.core.jobs.model import Spec
+from airflow_batchstream.core.jobs.places import as_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def check_literals(request: Request) -> None:
                 templated_ok=True,
             )
     if broken(found):
-        raise InvalidInput(broken(found))
+        raise InvalidInput([as_written(finding, request.short) for finding in broken(found)])
 
 
 def effective(request: Request, *, path: str = "job") -> tuple[Spec, list[Finding]]:
@@ -106,7 +108,9 @@ def effective(request: Request, *, path: str = "job") -> tuple[Spec, list[Findin
             job_id=request.job_id,
             streaming=request.streaming,
             airflow_retries=request.airflow_retries,
+            path=path,
         )
+    found = [as_written(finding, request.short, path) for finding in found]
     if broken(found):
         raise InvalidInput(broken(found))
     return built, found
@@ -117,12 +121,15 @@ def shown(job: Any) -> Any:
     return spec.masked(schema.conform(job, templated_ok=True)[0]) if job is not None else None
 
 
-def timing(**arguments: Any) -> Timing:
+def timing(*, templated_ok: bool = False, **arguments: Any) -> Timing:
     """Read the numbers of a wait, which may come as text from a template.
 
+    :param templated_ok: the Dag is being parsed: what Airflow renders later is passed over.
     :raises InvalidInput: for what is no duration, no count or no severity.
     """
     found: list[Finding] = []
+    if templated_ok:
+        arguments = {name: value for name, value in arguments.items() if _literal(value)}
     read = Timing(
         timeout=_seconds("timeout_seconds", arguments.get("timeout_seconds"), found),
         queued_timeout=_seconds("queued_timeout_seconds", arguments.get("queued_timeout_seconds"), found),
@@ -135,13 +142,17 @@ def timing(**arguments: Any) -> Timing:
     return read
 
 
+def _literal(value: Any) -> bool:
+    return isinstance(value, str | int | float | timedelta) and not schema.templated(value)
+
+
 def _seconds(name: str, value: Any, found: list[Finding]) -> float | None:
     if value is None or value == "":
         return None
     try:
         seconds = schema.duration(float(value) if isinstance(value, str) and _is_number(value) else value)
     except ValueError as e:
-        found.append(_refused(name, value, f"{value!r} is no time: {e}.", 'Give seconds, "90s", "1h" or a timedelta.'))
+        found.append(_refused(name, value, f"{value!r} {e}.", 'Give seconds, "90s", "1h" or a timedelta.'))
         return None
     if seconds <= 0:
         found.append(_refused(name, value, f"{value!r} is not above zero.", "Leave it out for no limit."))

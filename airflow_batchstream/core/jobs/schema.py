@@ -223,6 +223,8 @@ def _list(field: Field, value: Any) -> str:
         return "Put it into a list: [...]."
     if field.name == "mountOptions" and isinstance(value, str) and "," in value:
         return f"Write {json.dumps([option.strip() for option in value.split(',')])}."
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        return "A template gives a text: set render_template_as_native_obj=True on the Dag, or write the list itself."
     if field.name == "commands" and isinstance(value, str) and " " in value.strip():
         return (
             'Each argument is an item of its own: ["python", "main.py"]; a line for a shell: ["/bin/sh", "-c", "..."].'

@@ -92,7 +92,7 @@ def _image(path: str, uri: str, streamed: bool | None, asked: Asked) -> Iterator
         region = asked.region if isinstance(asked.region, str) else ""
         for finding in image_rules.check_reference(name, region=region):
             if finding.verdict in (Verdict.BROKEN, Verdict.WARNING):
-                yield replace(finding, path=path)
+                yield replace(finding, path=path, says=f"{uri!r}: {finding.says}")
 
 
 def placeholders(uri: str) -> list[str]:
