@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_batchstream.operators.images", "airflow_batchstream.operators.jobs"],
             }
         ],
+        "sensors": [{"integration-name": INTEGRATION, "python-modules": ["airflow_batchstream.sensors"]}],
         # Airflow shows only the links that a provider names.
         "extra-links": ["airflow_batchstream.links.BatchJobLink", "airflow_batchstream.links.BatchJobLogsLink"],
     }

@@ -48,7 +48,7 @@ def live_airflow(tmp_path_factory: pytest.TempPathFactory, local_batch: Local) -
     for folder in (CASES, EXAMPLES):
         shutil.copytree(folder, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     env = {"BATCH_EMULATOR_HOST": local_batch.address, "BATCHSTREAM_IMAGE": IMAGE}
-    airflow = LiveAirflow(home, dags, env)
+    airflow = LiveAirflow(home, dags, env, triggerer=True)
     airflow.start(["case_trivial", "case_success", "case_mapped", "example_1_json_job", "example_2_by_hand"])
     yield airflow
     airflow.stop()
