@@ -55,6 +55,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
     :param impersonation_chain: a service account to act as, or a chain of them, the last being the one that acts.
     :param job_id: the job's id. By default it is computed from the task's attempt, so that a retry finds the job of the
         try before it. An id of your own serves one job only, for the 60 days that Batch keeps it.
+    :param job_name: what ``CloudBatchSubmitJobOperator`` calls ``job_id``.
     :param enable_image_streaming: set Image streaming where a container runnable does not say; False makes it a plain
         job, whatever the job says.
     :param scan_image: look at the image before anything is submitted, refuse one that Image streaming cannot start, and
@@ -125,6 +126,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         gcp_conn_id: str = connection.DEFAULT_CONNECTION,
         impersonation_chain: str | Sequence[str] | XComArg | None = None,
         job_id: str | XComArg | None = None,
+        job_name: str | XComArg | None = None,
         enable_image_streaming: bool = True,
         scan_image: bool = True,
         wait_for_completion: bool = True,
@@ -157,7 +159,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         self.region = region
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
-        self.job_id = job_id
+        self.job_id = prepare.one_of("job_id", job_id, "job_name", job_name)
         self.enable_image_streaming = enable_image_streaming
         self.scan_image = scan_image
         self.wait_for_completion = wait_for_completion

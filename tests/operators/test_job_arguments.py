@@ -112,6 +112,7 @@ class TestWhatIsWrong:
             ({"image_uri": IMAGE, "job_id": "Mine"}, "job_id"),
             ({"image_uri": IMAGE, "labels": {"goog-x": "1"}}, "goog-"),
             ({"job": {}, "job_file": "x.json"}, "job_file"),
+            ({"image_uri": IMAGE, "job_id": "a", "job_name": "b"}, "job_name"),
             ({}, "image_uri"),
             ({"image_uri": IMAGE, "timeout_seconds": "soon"}, "timeout_seconds"),
             ({"image_uri": IMAGE, "log_severity": "LOUD"}, "log_severity"),
@@ -195,3 +196,32 @@ class TestTheRenderedTemplatePage:
         op = operator(job={"task_groups": [{"task_spec": {"runnables": [{"container": {"image_uri": IMAGE}}]}}]})
         rendered(op)
         assert container(op.job)["imageUri"] == IMAGE
+
+
+class TestADagWrittenForTheStockOperator:
+    """What ``CloudBatchSubmitJobOperator`` takes is taken, with the same meaning."""
+
+    def test_has_all_its_parameters_taken(self):
+        from airflow.providers.google.cloud.operators.cloud_batch import CloudBatchSubmitJobOperator
+        from google.cloud import batch_v1
+
+        container = batch_v1.Runnable.Container(image_uri=IMAGE, commands=["{{ word }}"])
+        spec = batch_v1.TaskSpec(runnables=[batch_v1.Runnable(container=container)])
+        arguments: dict[str, Any] = {
+            "task_id": "submit",
+            "project_id": "my-project",
+            "region": "us-central1",
+            "job_name": "job-{{ word }}",
+            "job": batch_v1.Job(task_groups=[batch_v1.TaskGroup(task_spec=spec, task_count=2)]),
+            "polling_period_seconds": 5,
+            "timeout_seconds": 600,
+            "gcp_conn_id": "other",
+            "impersonation_chain": ["a@b.iam.gserviceaccount.com"],
+            "deferrable": True,
+        }
+        CloudBatchSubmitJobOperator(**arguments)
+        op = CloudBatchStreamingJobOperator(**arguments)
+        assert rendered(op, word="hi")["taskGroups"][0]["taskCount"] == "2"
+        assert op._rendered is not None
+        assert op._rendered.job_id == "job-hi"
+        assert op.deferrable

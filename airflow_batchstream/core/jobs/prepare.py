@@ -61,6 +61,18 @@ def plain(job: Any) -> Any:
     return schema.parse_text(job, source="job")
 
 
+def one_of(name: str, value: Any, other: str, other_value: Any) -> Any:
+    """The value of an argument that has two names.
+
+    :raises InvalidInput: if both are given.
+    """
+    if value is not None and other_value is not None:
+        raise InvalidInput(
+            [_refused(other, other_value, f"{name} and {other} are both given.", "Keep one; they mean the same.")]
+        )
+    return other_value if value is None else value
+
+
 def parsed(text: str, source: str) -> Any:
     """A job file's text as data.
 
