@@ -20,13 +20,14 @@ from airflow_batchstream import connection, ownership
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import BatchStreamError, ImageRefused, Interrupted
 from airflow_batchstream.core.jobs import identity, outcome, prepare, spec
+from airflow_batchstream.core.jobs.deadlines import EXECUTION_MARGIN
 from airflow_batchstream.core.jobs.model import Sight, Spec
 from airflow_batchstream.core.jobs.watch import Watch
 from airflow_batchstream.operators import ends
 from airflow_batchstream.operators.deferring import Deferral, execution_timeout_at
 from airflow_batchstream.operators.stop import Stop
 from airflow_batchstream.services.hub import Hub, Stopped, Subject
-from airflow_batchstream.services.submit import Submission, Submitted, submit
+from airflow_batchstream.services.submit import GIVE_UP_SECONDS, Submission, Submitted, submit
 from airflow_batchstream.tasklog import TaskLog
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class JobRun:
     ) -> None:
         self._op, self._context, self._stop = operator, context, stop
         self._log = TaskLog(operator.log)
-        self._request = request
+        self._request = prepare.named(request)
         self._timing = operator.timing()
 
     async def all(self) -> dict[str, Any] | Deferral:
@@ -177,8 +178,15 @@ class JobRun:
             job_id=request.job_id or "",
             cancel_lost=self._op.cancel_on_kill,
             poll_seconds=min(3.0, clients.endpoint.poll),
+            give_up_after=self._patience(),
         )
         return await submit(clients, wanted, self._log.say)
+
+    def _patience(self) -> float:
+        """Seconds for which an outage is waited out: Airflow's own timer would end the task without a word of ours."""
+        strikes_at = execution_timeout_at(self._op, self._context)
+        left = GIVE_UP_SECONDS if strikes_at is None else strikes_at - EXECUTION_MARGIN - time.time()
+        return max(0.0, min(GIVE_UP_SECONDS, left))
 
     def _announce(self, submitted: Submitted, job: Spec, subject: Subject) -> None:
         """Say which job it is, in the log, in XCom and as links, as soon as it exists."""

@@ -22,6 +22,8 @@ from airflow_batchstream.services.calls import Say, patiently
 T = TypeVar("T")
 
 MAX_GENERATIONS = 1000
+GIVE_UP_SECONDS = 600.0
+"""Longest outage of Batch that is waited out before a job is known to exist."""
 _WHOSE = ("dag-id", "run-id", "task-id")
 
 
@@ -44,7 +46,7 @@ class Submission:
         a later try sees what is there.
     :param poll_seconds: between two looks at a job whose end is awaited.
     :param cancel_lost: whether a job of the same task that an earlier, cleared attempt left alive is cancelled first.
-    :param give_up_after: seconds for which transient errors are waited out.
+    :param give_up_after: seconds for which an outage is waited out.
     """
 
     project_id: str
@@ -54,7 +56,7 @@ class Submission:
     salt: str
     job_id: str = ""
     cancel_lost: bool = True
-    give_up_after: float = 600.0
+    give_up_after: float = GIVE_UP_SECONDS
     poll_seconds: float = 3.0
 
 
@@ -198,10 +200,19 @@ class _Calls:
 
     def __init__(self, batch: Batch, wanted: Submission, say: Say) -> None:
         self.batch, self.wanted, self.say = batch, wanted, say
+        self._patience = wanted.give_up_after
 
     async def patiently(self, call: Callable[[], Awaitable[T]], doing: str) -> T:
-        """Repeat a call until it is answered."""
-        return await patiently(call, doing, self.say, self.wanted.give_up_after)
+        """Repeat a call until it is answered; in one outage all calls together are as patient as one."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            answer = await patiently(call, doing, self.say, self._patience)
+        except ApiRefused:
+            self._patience = max(0.0, self._patience - (loop.time() - began))
+            raise
+        self._patience = self.wanted.give_up_after
+        return answer
 
 
 def _taken(sight: Sight, same_task: bool) -> str:

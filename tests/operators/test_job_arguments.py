@@ -142,6 +142,13 @@ class TestWhatIsWrong:
         with pytest.raises(InvalidInput, match=r"- job\.json\.taskGroups\[0\].*imageUri: 'ubuntu'"):
             prepare.effective(replace(request, job=job_of(imageUri="ubuntu")), path="job.json")
 
+    def test_is_no_number_of_a_project(self):
+        assert prepare.named(operator(image_uri=IMAGE, project_id=1234)._request()).project_id == "1234"
+
+    def test_among_names_that_are_no_text_names_the_argument(self):
+        with pytest.raises(InvalidInput, match=r"region: \['a'\] stands where a text belongs"):
+            prepare.named(operator(image_uri=IMAGE, region=["a"])._request())
+
     def test_as_a_list_in_a_text_says_how_a_template_gives_lists(self):
         with pytest.raises(InvalidInput, match=r"commands: .*render_template_as_native_obj=True"):
             rendered(operator(image_uri=IMAGE, commands="{{ words }}"), words=["echo", "a"])

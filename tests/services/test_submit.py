@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import time
 from dataclasses import replace
 
 import pytest
 from submitting import PROJECT, REGION, script, submitted, until_state
 
+from airflow_batchstream.clients.google import GoogleClients
+from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ApiRefused, JobExists
 from airflow_batchstream.core.jobs import identity
 from airflow_batchstream.core.jobs.model import State
 
 LONG = script("sleep 60")
 SHORT = script("true")
+
+
+class TestAnOutage:
+    def test_is_borne_once_and_not_by_each_call_anew(self, owner, told):
+        """Nobody listens at the port, as in an outage of everything: the look for lost jobs, then the creation."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            nobody = Endpoint.local(f"127.0.0.1:{taken.getsockname()[1]}")
+
+        async def main() -> float:
+            async with GoogleClients(nobody) as clients:
+                began = time.monotonic()
+                with pytest.raises(ApiRefused, match=r"Could not create the job.*A retry can help") as caught:
+                    await submitted(clients, owner, SHORT, told, give_up_after=4)
+                assert caught.value.retryable
+                return time.monotonic() - began
+
+        assert asyncio.run(main()) < 7
+        assert "Jobs that an earlier attempt may have left running were not looked for" in told.warnings
 
 
 class TestANewJob:

@@ -6,7 +6,7 @@ and on the worker, for everything, before the first call to Google.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -101,6 +101,25 @@ def check_literals(request: Request) -> None:
             )
     if broken(found):
         raise InvalidInput([as_written(finding, request.short) for finding in broken(found)])
+
+
+def named(request: Request) -> Request:
+    """The request with names as texts: native rendering makes a number of a project's number.
+
+    :raises InvalidInput: for what is neither.
+    """
+    found: list[Finding] = []
+    texts: dict[str, Any] = {}
+    for name in ("project_id", "region", "job_id"):
+        value = getattr(request, name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            texts[name] = str(value)
+        elif value is not None and not isinstance(value, str):
+            says = f"{value!r} stands where a text belongs."
+            found.append(_refused(name, value, says, "Write a text, or a template that gives one."))
+    if found:
+        raise InvalidInput(found)
+    return replace(request, **texts)
 
 
 def effective(request: Request, *, path: str = "job") -> tuple[Spec, list[Finding]]:
