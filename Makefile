@@ -9,8 +9,8 @@ ARGS ?=
 BIN := .venv/bin
 # What differs between two Airflows: the rest never imports it.
 FLOOR := $(wildcard tests/airflow tests/operators tests/test_imports.py tests/test_package.py)
-# Two processes; the tests that share one Airflow stay together in one of them.
-PYTEST := python -m pytest -n 2 --dist loadgroup
+# Two processes; tests/conftest.py says which runs what.
+PYTEST := python -m pytest -n 2 --dist loadscope
 
 .PHONY: help demo test test-floor check format setup setup-dev setup-floor clean
 

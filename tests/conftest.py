@@ -6,8 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 # Importing Airflow makes files where AIRFLOW_HOME says: never in the home of whoever runs the tests.
 _AIRFLOW_HOME = tempfile.mkdtemp(prefix="batchstream-tests-")
@@ -28,6 +32,23 @@ NOT_APPLICABLE = "not applicable:"
 def pytest_unconfigure() -> None:
     """Remove the Airflow home."""
     shutil.rmtree(_AIRFLOW_HOME, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Of pytest-xdist's processes one runs all tests that need a whole Airflow, one after the other, and first: they take
+    longest, and two Airflows at once would be too much for a small machine. Others go by their module.
+
+    Its own groups (``loadgroup``) do not work with pytest 9.2, whose tests no longer take another id.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByHarness(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "airflow" if nodeid.startswith("tests/airflow/") else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False  # by number of tests, which says nothing of their time
+    return ByHarness(config, log)
 
 
 def _skips_are_failures() -> bool:

@@ -19,14 +19,6 @@ EXAMPLES = Path(__file__).parent.parent.parent / "dags"
 IMAGE = "us-docker.pkg.dev/my-project/examples/hello:1.0"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder run in one process of pytest-xdist: they share one Airflow."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("airflow"))
-
-
 @pytest.fixture(scope="session")
 def local_batch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """A local Batch with a small image."""

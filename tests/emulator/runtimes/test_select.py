@@ -95,6 +95,7 @@ class TestForbiddenUserNamespaces:
         ]
         done = subprocess.run(
             [*forbidding, *command, suite, "-k", "process or bwrap-0 or namespace-0"],
+            env=os.environ | {"BATCHSTREAM_CI": ""},  # here some runtimes are skipped on purpose
             capture_output=True, text=True, timeout=280, check=False, cwd=Path(__file__).parents[3],
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
