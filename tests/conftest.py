@@ -36,7 +36,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Of pytest-xdist's processes one runs all tests that need a whole Airflow, one after the other, and first: they take
+    """One of pytest-xdist's processes runs all tests with a whole Airflow, one after the other, and first: they take
     longest, and two Airflows at once would be too much for a small machine. Others go by their module.
 
     Its own groups (``loadgroup``) do not work with pytest 9.2, whose tests no longer take another id.
