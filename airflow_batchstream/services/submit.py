@@ -143,8 +143,8 @@ def _say_adopted(calls: _Calls, sight: Sight) -> None:
     if sight.labels.get(label) != calls.wanted.spec.get("labels", {}).get(label):
         calls.say(
             logging.WARNING,
-            "The adopted job was created from another spec than this try has: the Dag was changed in between. "
-            "Clear the task to cancel that job and run the new spec.",
+            "The adopted job was created from another spec than this try has: the Dag, or what its templates give, has "
+            "changed in between. Clear the task to cancel that job and run the new spec.",
         )
 
 

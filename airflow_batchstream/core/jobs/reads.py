@@ -198,11 +198,14 @@ class ReadPlan:
         return max(0.0, now - log.since_ns / NS) if log else 0.0
 
     def lag_news(self, now: float) -> list[tuple[str, str]]:
-        """Jobs whose log lags unusually, with the words for it: said once, and again at each doubling."""
+        """Jobs whose log lags unusually, with the words for it: said once, and again at each doubling.
+
+        Not of a log that cannot be read: :meth:`on_error` has told that.
+        """
         usual, news = max(2 * self.settings.visible, _LAG_WORTH_SAYING), []
         for log in self._logs.values():
             lag = self.behind(log.uid, now)
-            if log.passed is not None and lag > max(usual, 2 * log.lag_told):
+            if log.passed is not None and not log.warned and lag > max(usual, 2 * log.lag_told):
                 log.lag_told = lag
                 news.append((log.uid, f"This job's lines are shown up to {span(lag)} late. {_WHY_LATE}"))
         return news
@@ -241,6 +244,8 @@ class ReadPlan:
             if log is not None and self._is_new(log, line):
                 new.append(line)
         for log in done.jobs:
+            if log.warned:  # what an outage held up was told as that, and not as a lag
+                log.lag_told = max(log.lag_told, self.behind(log.uid, now))
             log.failing_since, log.warned = None, False
         if not token or not done.jobs:
             self._finish(done, now)

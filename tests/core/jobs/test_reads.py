@@ -313,6 +313,15 @@ class TestLag:
             said += [(second, uid) for uid, _ in plan.lag_news(T + second)]
         assert said == [(65, "a"), (195, "a"), (455, "a"), (975, "a")]
 
+    def test_what_an_outage_held_up_is_no_lag(self) -> None:
+        plan, said = plan_of("a"), []
+        quiet_pass(plan, T)
+        for n in range(2, 60):
+            plan.on_error(asked(plan, T + 7 * n), DOWN, T + 7 * n, 0.0)
+            said += plan.lag_news(T + 7 * n + 3)
+        quiet_pass(plan, T + 500)
+        assert said + plan.lag_news(T + 501) == []
+
     def test_the_words_say_that_nothing_is_lost(self) -> None:
         plan = plan_of("a")
         quiet_pass(plan, T)
