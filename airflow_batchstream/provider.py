@@ -26,7 +26,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": INTEGRATION,
-                "python-modules": ["airflow_batchstream.operators.images", "airflow_batchstream.operators.jobs"],
+                "python-modules": [
+                    "airflow_batchstream.operators.cancel",
+                    "airflow_batchstream.operators.images",
+                    "airflow_batchstream.operators.jobs",
+                ],
             }
         ],
         "sensors": [{"integration-name": INTEGRATION, "python-modules": ["airflow_batchstream.sensors"]}],
