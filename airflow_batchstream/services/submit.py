@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -47,6 +48,7 @@ class Submission:
     :param poll_seconds: between two looks at a job whose end is awaited.
     :param cancel_lost: whether a job of the same task that an earlier, cleared attempt left alive is cancelled first.
     :param give_up_after: seconds for which an outage is waited out.
+    :param end_within: seconds for which the end of an earlier job that is being cancelled is waited for.
     """
 
     project_id: str
@@ -57,6 +59,7 @@ class Submission:
     job_id: str = ""
     cancel_lost: bool = True
     give_up_after: float = GIVE_UP_SECONDS
+    end_within: float = 900.0
     poll_seconds: float = 3.0
 
 
@@ -183,8 +186,15 @@ async def _end_lost_job(calls: _Calls, job: Sight) -> None:
 
 
 async def _until_ended(calls: _Calls, sight: Sight) -> Sight:
-    name = sight.name
+    name, since = sight.name, time.monotonic()
     while not sight.state.ended:
+        if time.monotonic() - since > calls.wanted.end_within:
+            raise ApiRefused(
+                f"The job {name.job_id} of an earlier attempt is {sight.state} and has not ended in "
+                f"{calls.wanted.end_within:.0f} s. Nothing was submitted; a retry looks again. {name.console_url}",
+                code="DEADLINE_EXCEEDED",
+                retryable=True,
+            )
         await asyncio.sleep(calls.wanted.poll_seconds)
         try:
             sight = await calls.patiently(lambda: calls.batch.get_job(name), f"look at the job {name.job_id}")

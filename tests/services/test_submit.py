@@ -144,6 +144,19 @@ class TestALaterTry:
         assert second.sight.name.job_id == identity.job_id(owner, 2)
         assert "waiting for its end" in str(told)
 
+    def test_does_not_wait_for_ever_for_a_job_that_is_being_cancelled(self, in_loop, local, owner, told):
+        local.inject({"job": f"{owner.dag_id}-*", "stay": "CANCELLATION_IN_PROGRESS", "seconds": 30.0})
+
+        async def work(clients):
+            first = await submitted(clients, owner, LONG, told)
+            await until_state(clients, first.sight.name, "RUNNING")
+            await clients.cancel_job(first.sight.name, "")
+            await submitted(clients, owner, SHORT, told, salt="try-2", end_within=1.0)
+
+        with pytest.raises(ApiRefused, match="has not ended in 1 s") as refused:
+            in_loop(work)
+        assert refused.value.retryable
+
     def test_says_when_the_spec_is_another_than_that_of_the_adopted_job(self, in_loop, owner, told):
         async def work(clients):
             first = await submitted(clients, owner, LONG, told)
