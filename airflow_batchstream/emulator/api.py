@@ -41,7 +41,7 @@ CONNECTION: ContextVar[Connection | None] = ContextVar("connection", default=Non
 """Closes the connection of the HTTP request being served, without an answer."""
 
 
-class AnswerLost(Exception):  # noqa: N818
+class AnswerLost(Exception):
     """The call took effect, and its answer must not arrive."""
 
 

@@ -13,7 +13,7 @@ from airflow_batchstream.emulator.images.store import Store
 from airflow_batchstream.emulator.images.unpack import Bundle, prepare
 
 
-class ImageTrouble(Exception):  # noqa: N818
+class ImageTrouble(Exception):
     """The image cannot be had.
 
     :param lines: what the agent logs.

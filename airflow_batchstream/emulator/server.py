@@ -50,7 +50,7 @@ Ready = Callable[[str], Awaitable[None]]
 """Called with ``HOST:PORT`` once the server answers."""
 
 
-class CannotServe(Exception):  # noqa: N818
+class CannotServe(Exception):
     """The server cannot start; the message says why, and what to do."""
 
 
