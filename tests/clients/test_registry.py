@@ -6,77 +6,20 @@ import asyncio
 import gzip
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx2
 import pytest
 import small_images as make
-from hostile_registry import Detour, HostileRegistry, body, endless, error, redirect, status
-from starlette.requests import Request
+from hostile_registry import HostileRegistry, body, endless, error, status
+from registry_calls import HOST, NAME, QUICK, local, outside, refused
 from starlette.responses import Response
 
 from airflow_batchstream.clients import fetch
-from airflow_batchstream.clients.fetch import Limits
-from airflow_batchstream.clients.registry import Registry, TokenSource
+from airflow_batchstream.clients.registry import Registry
 from airflow_batchstream.core.errors import ImageRefused
-from airflow_batchstream.core.images.manifest import LINUX_ARM64, Image, Platform
+from airflow_batchstream.core.images.manifest import LINUX_ARM64, Image
 from airflow_batchstream.core.images.reference import parse
-
-HOST = "us-docker.pkg.dev"
-NAME = f"{HOST}/p/r/i"
-AMD64 = Platform("linux", "amd64")
-QUICK = Limits(connect=2, pause=0.5, total=5, backoff=0.01, longest_wait=0.05)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[HostileRegistry]:
-    with HostileRegistry() as registry:
-        yield registry
-
-
-@pytest.fixture
-def hostile(running: HostileRegistry) -> HostileRegistry:
-    running.reset()
-    return running
-
-
-def local(
-    hostile: HostileRegistry, name: str = f"{NAME}:latest", platform: Platform = AMD64, limits: Limits = QUICK
-) -> Image:
-    """Resolve as against a local Batch."""
-
-    async def go() -> Image:
-        async with Registry(hostile.address, limits=limits) as registry:
-            return await registry.resolve(parse(name), platform)
-
-    return asyncio.run(go())
-
-
-def refused(hostile: HostileRegistry, name: str = f"{NAME}:latest", limits: Limits = QUICK) -> ImageRefused:
-    with pytest.raises(ImageRefused) as caught:
-        local(hostile, name, limits=limits)
-    return caught.value
-
-
-class Tokens:
-    """A source of tokens that counts."""
-
-    def __init__(self, *tokens: str) -> None:
-        self.left = list(tokens)
-
-    async def __call__(self) -> str:
-        return self.left.pop(0)
-
-
-def outside(hostile: HostileRegistry, name: str = f"{NAME}:latest", token: TokenSource | None = None) -> Image:
-    """Resolve as against Google: https, the real host names, a token."""
-
-    async def go() -> Image:
-        async with Registry(None, token, limits=QUICK, transport=Detour(hostile.address)) as registry:
-            return await registry.resolve(parse(name), AMD64)
-
-    return asyncio.run(go())
 
 
 class TestAnImageIsFound:
@@ -349,92 +292,6 @@ class TestSizeAndTimeAreBounded:
         assert len(hostile.seen) < 6
 
 
-class TestRedirects:
-    def test_a_blob_may_be_elsewhere_on_the_same_host(self, hostile: HostileRegistry) -> None:
-        made = hostile.put(NAME, make.image())
-        config = next(digest for digest, blob in made.blobs.items() if blob.startswith(b"{"))
-        hostile.fail(redirect(f"/v2/p/other/blobs/{config}"))
-        image = outside(hostile, token=Tokens("t"))
-        assert image.config is not None
-        assert hostile.seen[-1].authorization == "Bearer t"
-
-    def test_another_host_is_followed_without_the_token(self, hostile: HostileRegistry) -> None:
-        made = hostile.put(NAME, make.image())
-        config = next(digest for digest, blob in made.blobs.items() if blob.startswith(b"{"))
-        hostile.fail(redirect(f"https://storage.googleapis.com/v2/p/r/i/blobs/{config}?X-Goog-Signature=s"))
-        assert outside(hostile, token=Tokens("t")).config is not None
-        assert [(seen.host, seen.authorization) for seen in hostile.seen] == [
-            (HOST, "Bearer t"),
-            (HOST, "Bearer t"),
-            ("storage.googleapis.com", ""),
-        ]
-
-    def test_a_host_that_redirects_back_does_not_get_the_token_sent_where_it_chose(
-        self, hostile: HostileRegistry
-    ) -> None:
-        hostile.put(NAME, make.image())
-        hostile.fail(redirect("https://elsewhere.example/x"), redirect(f"https://{HOST}/v2/p/r/i/blobs/x", on="/x"))
-        with pytest.raises(ImageRefused):
-            outside(hostile, token=Tokens("t"))
-        assert (hostile.seen[-1].host, hostile.seen[-1].authorization) == (HOST, "")
-
-    @pytest.mark.parametrize(
-        ("target", "why"),
-        [
-            ("http://storage.googleapis.com/x", "not https"),
-            ("https://127.0.0.1/x", "bare IP address"),
-            ("https://169.254.169.254/computeMetadata/v1/", "bare IP address"),
-            ("https://[::1]/x", "bare IP address"),
-            ("https://2130706433/x", "bare IP address"),
-            ("https://0x7f000001/x", "bare IP address"),
-            ("https://10.0.0.0x1/x", "bare IP address"),
-            ("https://localhost/x", "inside the local network"),
-            ("https://metadata.google.internal/computeMetadata/v1/", "inside the local network"),
-            ("https://metadata/x", "inside the local network"),
-            ("https://printer.local./x", "inside the local network"),
-            ("https://user:pass@storage.googleapis.com/x", "a name or a password"),
-            ("ftp://storage.googleapis.com/x", "not https"),
-            ("https://storage.googleapis.com:99999999/x", "no address"),
-            ("", "redirects to nowhere"),
-        ],
-    )
-    def test_into_the_own_machine_or_network_is_refused_unasked(
-        self, hostile: HostileRegistry, target: str, why: str
-    ) -> None:
-        hostile.put(NAME, make.image())
-        hostile.fail(redirect(target))
-        with pytest.raises(ImageRefused, match=why) as caught:
-            outside(hostile, token=Tokens("t"))
-        assert not caught.value.retryable
-        assert len(hostile.seen) == 2
-
-    def test_a_name_that_stands_for_loopback_is_refused(
-        self, hostile: HostileRegistry, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        async def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
-            return [(0, 0, 0, "", ("127.0.0.1", 443))]
-
-        hostile.put(NAME, make.image())
-        hostile.fail(redirect("https://rebind.example/x"))
-        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
-        with pytest.raises(ImageRefused, match=r"its name stands for 127\.0\.0\.1"):
-            outside(hostile, token=Tokens("t"))
-
-    def test_round_and_round_ends(self, hostile: HostileRegistry) -> None:
-        hostile.put(NAME, make.image())
-        hostile.always(redirect("/v2/p/r/i/blobs/again"))
-        with pytest.raises(ImageRefused, match="redirects more than 5 times"):
-            outside(hostile)
-
-    def test_a_local_batch_may_redirect_to_itself_and_not_to_its_neighbours(self, hostile: HostileRegistry) -> None:
-        made = hostile.put(NAME, make.image())
-        config = next(digest for digest, blob in made.blobs.items() if blob.startswith(b"{"))
-        hostile.fail(redirect(f"http://{hostile.address}/v2/{HOST}/x/y/blobs/{config}"))
-        assert local(hostile).config is not None
-        hostile.fail(redirect("http://127.0.0.1:1/x"))
-        assert "is refused" in str(refused(hostile))
-
-
 class TestTheTaskLog:
     def test_does_not_get_the_addresses_which_may_be_signed(
         self, hostile: HostileRegistry, caplog: pytest.LogCaptureFixture
@@ -446,65 +303,6 @@ class TestTheTaskLog:
         with caplog.at_level(logging.INFO), httpx2.Client(trust_env=False) as somebody_else:
             somebody_else.get(f"http://{hostile.address}/v2/")
         assert [record.name for record in caplog.records] == ["httpx2"]
-
-
-class TestTheToken:
-    def test_is_sent_to_the_host_of_the_name_and_fetched_once(self, hostile: HostileRegistry) -> None:
-        hostile.put(NAME, make.index((make.image(), make.AMD64)))
-        outside(hostile, token=Tokens("secret"))
-        assert {(seen.host, seen.authorization) for seen in hostile.seen} == {(HOST, "Bearer secret")}
-        assert len(hostile.seen) == 3
-
-    def test_is_renewed_once_when_it_is_not_accepted(self, hostile: HostileRegistry) -> None:
-        def expired(request: Request) -> Response | None:
-            old = request.headers.get("authorization") == "Bearer old"
-            return error(401, "UNAUTHORIZED", "expired") if old else None
-
-        hostile.put(NAME, make.image())
-        hostile.always(expired)
-        tokens = Tokens("old", "new")
-        assert outside(hostile, token=tokens).config is not None
-        assert tokens.left == []
-
-    def test_that_is_refused_twice_says_so(self, hostile: HostileRegistry) -> None:
-        hostile.always(status(401))
-        with pytest.raises(ImageRefused, match="expired or revoked"):
-            outside(hostile, token=Tokens("a", "b"))
-
-    def test_is_never_sent_to_a_local_batch(self, hostile: HostileRegistry) -> None:
-        hostile.put(NAME, make.image())
-
-        async def go() -> None:
-            async with Registry(hostile.address, Tokens(), limits=QUICK) as registry:
-                await registry.resolve(parse(NAME))
-
-        asyncio.run(go())
-        assert {seen.authorization for seen in hostile.seen} == {""}
-
-    @pytest.mark.parametrize("host", ["quay.io", "us-docker.pkg.dev.evil.example", "us-docker.pkg.dev:444"])
-    def test_is_never_sent_to_a_registry_that_is_not_googles(self, hostile: HostileRegistry, host: str) -> None:
-        hostile.put(f"{host}/p/r/i", make.image())
-        assert outside(hostile, f"{host}/p/r/i", Tokens()).config is not None
-        assert {seen.authorization for seen in hostile.seen} == {""}
-
-    def test_is_never_sent_without_tls(self, hostile: HostileRegistry) -> None:
-        async def go() -> None:
-            async with fetch.Fetcher(QUICK, local=hostile.address) as fetcher:
-                await fetcher.fetch("GET", f"http://{hostile.address}/x", limit=1000, authorization="Bearer secret")
-
-        asyncio.run(go())
-        assert [seen.authorization for seen in hostile.seen] == [""]
-
-    def test_and_every_request_outside_is_https(self, hostile: HostileRegistry) -> None:
-        hostile.put(NAME, make.image())
-        detour = Detour(hostile.address)
-
-        async def go() -> None:
-            async with Registry("", limits=QUICK, transport=detour) as registry:
-                await registry.resolve(parse(NAME))
-
-        asyncio.run(go())
-        assert all(url.startswith(f"https://{HOST}/v2/p/r/i/") for url in detour.asked)
 
 
 class TestManyImages:
