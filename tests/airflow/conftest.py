@@ -39,7 +39,12 @@ def live_airflow(tmp_path_factory: pytest.TempPathFactory, local_batch: Local) -
     home, dags = tmp_path_factory.mktemp("airflow") / "home", tmp_path_factory.mktemp("dags")
     for folder in (CASES, EXAMPLES):
         shutil.copytree(folder, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    env = {"BATCH_EMULATOR_HOST": local_batch.address, "BATCHSTREAM_IMAGE": IMAGE}
+    buckets = f"file://{local_batch.state_dir}/buckets"
+    env = {
+        "BATCH_EMULATOR_HOST": local_batch.address,
+        "BATCHSTREAM_IMAGE": IMAGE,
+        "BATCHSTREAM_BUCKET_URL": f"{buckets}/my-bucket",
+    }
     airflow = LiveAirflow(home, dags, env, triggerer=True)
     airflow.start(["case_trivial", "case_success", "case_mapped", "example_1_json_job", "example_2_by_hand"])
     yield airflow

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow_api import AirflowApi, Run, Task
+from airflow_api import AirflowApi, Run, Task, until
 from batch_rest import BatchRest
 
 
 @pytest.fixture(scope="module")
 def runs(airflow: AirflowApi) -> dict[str, Run]:
     """The runs, all under way."""
-    names = ("teardown", "again", "by_labels", "mapped", "nothing")
+    names = ("teardown", "again", "by_labels", "mapped", "nothing", "run_failed")
     return {name: airflow.trigger(f"case_cancel_{name}") for name in names}
 
 
@@ -39,6 +39,14 @@ class TestATeardown:
         assert run.wait() == "failed"
         assert run.task("teardown").links()["Batch job"] == job["console_url"]
         assert "was RUNNING: cancelling it" in said(run.task("teardown"))
+
+    def test_cancels_it_too_when_the_run_is_marked_as_failed(self, runs: dict[str, Run], batch: BatchRest) -> None:
+        run = runs["run_failed"]
+        run.task("works").wait("running")
+        until(lambda: run.task("works").xcom("batch_job"), 60, "the work to have begun")
+        run.api.call("PATCH", run.path, {"state": "failed"})
+        assert only(run.task("teardown"))["did"] == "cancelled"
+        assert run.wait() == "failed"
 
 
 class TestAnotherTime:

@@ -47,3 +47,48 @@ class TestExample2:
         with pytest.raises(ApiError) as refused:
             airflow.trigger("example_2_by_hand", image="docker.io/library/busybox")
         assert refused.value.status == 400
+
+
+class TestExample3:
+    def test_the_sensor_shows_the_log_of_the_job_that_the_other_task_made(self, airflow: AirflowApi) -> None:
+        run = airflow.trigger("example_3_submit_and_watch")
+        assert run.wait() == "success"
+        submit, watch = run.task("submit"), run.task("watch")
+        assert [line.text for line in submit.log() if line.logger == "batch.group0.0"] == []
+        lines = [line.text for line in watch.log() if line.logger == "batch.group0.0"]
+        assert lines == [f"step {n} of 5" for n in range(1, 6)]
+        assert watch.xcom()["name"] == submit.xcom()["name"]
+
+
+class TestExample4:
+    def test_each_input_has_a_job_of_its_own(self, airflow: AirflowApi) -> None:
+        run = airflow.trigger("example_4_mapped", inputs=["one", "two words"])
+        assert run.wait() == "success"
+        for n, name in enumerate(("one", "two words")):
+            lines = [line.text for line in run.task("job", n).log() if line.logger == "batch.group0.0"]
+            assert lines == [f"working on {name}"]
+        assert list(run.task("report").xcom().values()) == ["SUCCEEDED", "SUCCEEDED"]
+
+
+class TestExample5:
+    def test_the_job_works_on_what_one_task_wrote_and_another_one_reads(self, airflow: AirflowApi) -> None:
+        run = airflow.trigger("example_5_pipeline", parts=3)
+        assert run.wait() == "success"
+        assert run.task("read_results").xcom() == 5050
+        log = run.task("add_up").log()
+        parts = [line.text for n in range(3) for line in log if line.logger == f"batch.group0.{n}"]
+        assert parts == [f"part {n} is {sum(range(n + 1, 101, 3))}" for n in range(3)]
+
+
+class TestExample6:
+    def test_the_service_runs_while_the_work_is_done_and_is_cancelled_then(
+        self, airflow: AirflowApi, batch: BatchRest
+    ) -> None:
+        run = airflow.trigger("example_6_nightly")
+        assert run.wait(within=180) == "success"
+        service = run.task("service").xcom()
+        assert run.task("serves").xcom()["state"] == "RUNNING"
+        assert run.task("work").xcom()["state"] == "SUCCEEDED"
+        (done,) = run.task("cancel").xcom()
+        assert done == {"name": service["name"], "state": "CANCELLED", "did": "cancelled"}
+        assert batch.state(service["name"]) == "CANCELLED"

@@ -70,6 +70,11 @@ with DAG(dag_id="case_cancel_mapped", schedule=None, catchup=False):
 
     each.expand(name=["a", "b"])
 
+with DAG(dag_id="case_cancel_run_failed", schedule=None, catchup=False):
+    started = service()
+    works = CloudBatchJobSensor(task_id="works", job=started.output, wait_for="FAILED", poke_interval=1)
+    works >> cancel("teardown", "service").as_teardown(setups=started)
+
 with DAG(dag_id="case_cancel_nothing", schedule=None, catchup=False):
     cancel("no_such_job", "never", trigger_rule="all_done")
     CloudBatchCancelJobOperator(task_id="no_xcom", job="{{ ti.xcom_pull(task_ids='never') }}")
