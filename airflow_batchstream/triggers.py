@@ -23,8 +23,10 @@ from airflow_batchstream.services.shared import shared_hub
 from airflow_batchstream.tasklog import TaskLog
 
 KILL_SECONDS = 25.0
-"""Airflow gives ``on_kill`` thirty."""
-ASK_SECONDS = 8.0
+"""A killed trigger is held back so long; Airflow gives ``on_kill`` thirty."""
+ASK_SECONDS = 120.0
+"""Longer than that: a triggerer's questions go one by one through its supervisor, which may be waiting for a busy
+database. Whoever gets its answer late still cancels the job, as long as the triggerer lives."""
 LEAST_SECONDS = 3.0
 """A trigger that fires right after the deferral can make the scheduler fail the task."""
 HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
@@ -101,9 +103,17 @@ class CloudBatchJobTrigger(BaseTrigger):
         ti = self.task_instance
         if ti is None or not self.cancel_on_kill or self._timed_out():
             return
-        if await ownership.ask_deferred(ti, self.owner, within=ASK_SECONDS) is not ownership.Claim.LOST:
-            return
         watch, endpoint = Watch.from_dict(self.watch), Endpoint.from_dict(self.endpoint)
+        claim = await ownership.ask_deferred(ti, self.owner, within=ASK_SECONDS)
+        if claim is ownership.Claim.UNKNOWN:
+            self.log.warning(
+                "The wait was broken off, and Airflow could not be asked whether somebody killed the task: the job %s "
+                "is not cancelled. %s",
+                watch.job.job_id,
+                watch.job.console_url,
+            )
+        if claim is not ownership.Claim.LOST:
+            return
         async with shared_hub(endpoint, functools.partial(_credentials, endpoint)) as hub:
             request_id = identity.request_id(f"{watch.job}/cancel", self.owner)
             await hub.cancel_surely(watch.job, request_id)

