@@ -23,7 +23,7 @@ except ImportError:  # Airflow 3.1
         AirflowSkipException,
     )
 
-from airflow_batchstream import connection, links, ownership
+from airflow_batchstream import connection, links
 from airflow_batchstream.core.errors import BatchStreamError, Interrupted, InvalidInput, JobTimedOut
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.jobs import goal, named
@@ -122,7 +122,7 @@ class CloudBatchJobSensor(BaseSensorOperator):
             remedy = "Use deferrable=True, which takes no worker slot either, or mode='poke'."
             raise InvalidInput(
                 [Finding("sensor-logs", Verdict.BROKEN, "get_logs", True, says, remedy)],
-                lead="The sensor cannot be made",
+                lead=named.LEAD,
             )
         named.check_literals(self.job, self.job_id)
         if goal.literal(self.wait_for):
@@ -138,10 +138,8 @@ class CloudBatchJobSensor(BaseSensorOperator):
             return super().execute(context)
         from airflow_batchstream.operators.observe import Observation
 
-        with self._as_sensors_fail():
-            ownership.claim(context)
-            with asyncio.Runner() as runner:
-                done = runner.run(Observation(self, context, self._stop).whole())
+        with self._as_sensors_fail(), asyncio.Runner() as runner:
+            done = runner.run(Observation(self, context, self._stop).whole())
         if isinstance(done, dict):
             return done
         return self._go_on_in_trigger(context, done)

@@ -83,6 +83,11 @@ class TestMappedJobs:
         found = succeeded(runs["mapped"].task("words")).xcom()
         assert len(found) == 4
 
+    def test_are_each_seen_by_a_sensor_mapped_over_them(self, runs: dict[str, Run]) -> None:
+        for n in range(4):
+            seen = succeeded(runs["mapped"].task("sensed", n)).xcom()
+            assert seen["name"] == runs["mapped"].task("crossed", n).xcom()["name"]
+
     def test_may_differ_in_several_parameters(self, runs: dict[str, Run]) -> None:
         first, second = (succeeded(runs["mapped"].task("settings_each", n)) for n in (0, 1))
         assert sorted(lines(first)) == [("group0.0", "first"), ("group0.1", "first")]

@@ -29,7 +29,7 @@ class TestWhichJob:
     def test_is_told_once_or_the_dag_does_not_import(self, arguments, words):
         with pytest.raises(InvalidInput, match=words) as refused:
             cancel(**arguments)
-        assert str(refused.value).startswith("The job cannot be found, 1 problem")
+        assert str(refused.value).startswith("The arguments are wrong, 1 problem")
 
     def test_may_be_a_task_a_template_or_a_name(self):
         for given in ({"job_task_id": "t", "region": "us-central1"}, {"job": "{{ x }}"}, {"job_id": "{{ x }}"}):

@@ -23,7 +23,7 @@ class TestLogsInRescheduleMode:
     def test_are_refused_when_the_dag_is_parsed_with_the_reason_and_the_way_out(self):
         with pytest.raises(InvalidInput, match=r"clears the task's XCom at each poke.*deferrable=True") as refused:
             sensor(get_logs=True, mode="reschedule")
-        assert str(refused.value).startswith("The sensor cannot be made, 1 problem")
+        assert str(refused.value).startswith("The arguments are wrong, 1 problem")
 
     @pytest.mark.parametrize(
         "more", [{"mode": "poke"}, {"deferrable": True}, {"mode": "reschedule", "deferrable": True}]

@@ -32,7 +32,7 @@ def read(value: Any) -> tuple[str, ...]:
     if not names:
         found = [_refused("")]
     if found:
-        raise InvalidInput(found, lead="The job cannot be waited for")
+        raise InvalidInput(found, lead="The arguments are wrong")
     wanted = tuple(dict.fromkeys(names))
     return () if wanted == (State.SUCCEEDED,) else wanted
 

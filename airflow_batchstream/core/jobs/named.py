@@ -13,7 +13,7 @@ from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.jobs.model import JobName
 from airflow_batchstream.core.jobs.scalars import templated
 
-LEAD = "The job cannot be found"
+LEAD = "The arguments are wrong"
 _MOST_CHARS = 20_000
 
 

@@ -12,6 +12,7 @@ from airflow.sdk import DAG, Param, task, task_group
 from airflow_batchstream.core.errors import JobFailed
 from airflow_batchstream.operators.images import ImageScanOperator
 from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
+from airflow_batchstream.sensors import CloudBatchJobSensor
 
 IMAGE = os.environ.get("BATCHSTREAM_IMAGE", "us-docker.pkg.dev/my-project/examples/hello:1.0")
 PLACE = {"project_id": "my-project", "region": "us-central1"}
@@ -114,6 +115,7 @@ with DAG(dag_id="case_taskflow_mapped", schedule=None, catchup=False):
         image_uri=images(scan.output), commands=commands()
     )
     words(crossed.output)
+    CloudBatchJobSensor.partial(task_id="sensed", deferrable=True).expand(job=crossed.output)
     CloudBatchStreamingJobOperator.partial(task_id="settings_each", **SHELL).expand_kwargs(settings())
 
 with DAG(dag_id="case_taskflow_no_xcom", schedule=None, catchup=False):

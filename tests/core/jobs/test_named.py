@@ -54,7 +54,7 @@ class TestWhatNamesNoJob:
     def test_is_refused_with_the_way_out(self, arguments, words):
         with pytest.raises(InvalidInput, match=words) as refused:
             named(*arguments)
-        assert str(refused.value).startswith("The job cannot be found, 1 problem")
+        assert str(refused.value).startswith("The arguments are wrong, 1 problem")
 
     def test_no_code_in_a_text_is_run(self):
         with pytest.raises(InvalidInput):
