@@ -25,6 +25,8 @@ for _name in (
 ):
     os.environ.pop(_name, None)
 
+pytest_plugins = ["airflow_fixtures"]  # of tests/support: one Airflow for all tests that need a whole one
+
 NOT_APPLICABLE = "not applicable:"
 """How the reason of a skip begins that no machine can avoid (`not applicable: Airflow 3.1 has no such call`)."""
 
@@ -45,7 +47,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     class ByHarness(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "airflow" if nodeid.startswith("tests/airflow/") else nodeid.partition("::")[0]
+            whole = nodeid.startswith(("tests/airflow/", "tests/ui/"))
+            return "airflow" if whole else nodeid.partition("::")[0]
 
     config.option.loadscopereorder = False  # by number of tests, which says nothing of their time
     return ByHarness(config, log)

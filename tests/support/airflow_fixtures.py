@@ -1,4 +1,7 @@
-"""One Airflow and one local Batch for the whole session; the cases run in them at the same time."""
+"""One Airflow and one local Batch for the whole session; the cases run in them at the same time.
+
+A plugin, not a ``conftest.py``, so that ``tests/airflow`` and ``tests/ui`` share the one that is started.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from live_airflow import LiveAirflow
 
 from airflow_batchstream.emulator.testing import Local, running
 
-CASES = Path(__file__).parent / "dags"
-EXAMPLES = Path(__file__).parent.parent.parent / "dags"
+TESTS = Path(__file__).parent.parent
+CASES, EXAMPLES = TESTS / "airflow" / "dags", TESTS.parent / "dags"
 IMAGE = "us-docker.pkg.dev/my-project/examples/hello:1.0"
 
 
@@ -35,7 +38,7 @@ def batch(local_batch: Local) -> BatchRest:
 
 @pytest.fixture(scope="session")
 def live_airflow(tmp_path_factory: pytest.TempPathFactory, local_batch: Local) -> Iterator[LiveAirflow]:
-    """A whole Airflow with the Dags of this folder and the example Dags."""
+    """A whole Airflow with the Dags of ``tests/airflow/dags`` and the example Dags."""
     home, dags = tmp_path_factory.mktemp("airflow") / "home", tmp_path_factory.mktemp("dags")
     for folder in (CASES, EXAMPLES):
         shutil.copytree(folder, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
