@@ -15,12 +15,18 @@ from typing import Any, NoReturn
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+    )
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[no-redef]
         AirflowFailException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
 
 from airflow_batchstream import connection, links
@@ -136,9 +142,9 @@ class CloudBatchJobSensor(BaseSensorOperator):
         """
         if self.reschedule and not self.deferrable:
             return super().execute(context)
-        from airflow_batchstream.operators.observe import Observation
-
         with self._as_sensors_fail(), asyncio.Runner() as runner:
+            from airflow_batchstream.operators.observe import Observation
+
             done = runner.run(Observation(self, context, self._stop).whole())
         if isinstance(done, dict):
             return done
@@ -180,7 +186,7 @@ class CloudBatchJobSensor(BaseSensorOperator):
                 yield
         except Interrupted:
             raise  # the worker goes: nothing is known of the job
-        except (AirflowFailException, AirflowSensorTimeout, BatchStreamError) as e:
+        except (AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout, BatchStreamError) as e:
             retryable = isinstance(e, BatchStreamError) and not isinstance(e, JobTimedOut)
             if self.never_fail or (self.soft_fail and not retryable):
                 name = "soft_fail" if self.soft_fail else "never_fail"

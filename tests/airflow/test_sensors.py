@@ -109,7 +109,9 @@ class TestABadJob:
 
 
 class TestTheSensorsTimeout:
-    @pytest.mark.parametrize(("task_id", "seconds"), [("poke", 6), ("rescheduled", 6), ("deferred", 9), ("at_once", 0)])
+    @pytest.mark.parametrize(
+        ("task_id", "seconds"), [("poke", 12), ("rescheduled", 6), ("deferred", 20), ("at_once", 0)]
+    )
     def test_ends_the_wait_without_a_retry_in_every_mode(
         self, runs: dict[str, Run], batch: BatchRest, task_id: str, seconds: float
     ) -> None:
@@ -119,7 +121,7 @@ class TestTheSensorsTimeout:
         assert info["try_number"] == 1
         assert "AirflowSensorTimeout" in said(task)
         if task_id != "rescheduled":  # its duration is that of the last poke
-            assert seconds - 0.5 <= info["duration"] < seconds + 30
+            assert seconds - 0.5 <= info["duration"] < seconds + 60
             assert "a sensor never cancels a job" in said(task)
         assert batch.state(job_of(runs["late"])) == "RUNNING"
 

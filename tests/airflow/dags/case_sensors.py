@@ -61,9 +61,9 @@ with DAG(dag_id="case_sensor_bad", schedule=None, catchup=False):
 
 with DAG(dag_id="case_sensor_late", schedule=None, catchup=False):
     made = submit("i=0; while [ $i -lt 600 ]; do echo tick $i; i=$((i+1)); sleep 0.5; done")
-    sensor("poke", made.output, timeout=6, retries=2, get_logs=True)
+    sensor("poke", made.output, timeout=12, retries=2, get_logs=True)
     sensor("rescheduled", made.output, timeout=6, retries=2, **RESCHEDULED)
-    sensor("deferred", made.output, timeout=9, retries=2, get_logs=True, **DEFERRED)
+    sensor("deferred", made.output, timeout=20, retries=2, get_logs=True, **DEFERRED)
     sensor("at_once", made.output, timeout=0, **DEFERRED)
     sensor("skipped_deferred", made.output, timeout=9, soft_fail=True, **DEFERRED)
     sensor("own_time", made.output, execution_timeout=timedelta(seconds=15), soft_fail=True)
