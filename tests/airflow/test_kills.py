@@ -74,7 +74,7 @@ LAST_STATE = {
     "dagrun_timeout": "skipped",
 }
 Act = Callable[[Task], object]
-DEADLINES = {"execution_timeout": 45.0, "timeout_seconds": 25.0, "queued_timeout_seconds": 15.0}
+DEADLINES = {"execution_timeout": 75.0, "timeout_seconds": 25.0, "queued_timeout_seconds": 15.0}
 UNATTENDED = ("dagrun_timeout", *DEADLINES)
 """Events that come by themselves."""
 LOSSES = ("task_told", "task_killed", "worker_killed")
@@ -161,7 +161,7 @@ class Stage:
         waiting = "deferred" if mode == "deferrable" else "running"
         what = f"{task.run.dag_id}.{task.task_id}[{task.map_index}]"
         until(lambda: task.state() == waiting, 150, f"{what} to be {waiting}")
-        until(lambda: container(task.log()), 60, f"the first line of {what}")
+        until(lambda: container(task.log()), 120, f"the first line of {what}")
         (job,) = self.jobs_of(task)
         assert job["status"]["state"] == "RUNNING"
         print(f"{time.strftime('%X')} {what}")

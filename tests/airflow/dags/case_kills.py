@@ -52,7 +52,7 @@ for _mode in ("sync", "deferrable"):
     case("mark_failed", _mode, mapped=2)
     case("mark_success", _mode)
     case("clear", _mode, mapped=2)
-    case("execution_timeout", _mode, execution_timeout=timedelta(seconds=45), retries=0)
+    case("execution_timeout", _mode, execution_timeout=timedelta(seconds=75), retries=0)
     case("timeout_seconds", _mode, timeout_seconds=25, retries=0)
     case("queued_timeout_seconds", _mode, queued_timeout_seconds=15, retries=0)
     case("pause", _mode)
