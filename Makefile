@@ -12,7 +12,7 @@ FLOOR := $(wildcard tests/airflow tests/operators tests/test_imports.py tests/te
 # Two processes; tests/conftest.py says which runs what.
 PYTEST := python -m pytest -n 2 --dist loadscope
 
-.PHONY: help demo test test-floor check format setup setup-dev setup-floor clean
+.PHONY: help demo ui pictures test test-floor check format setup setup-dev setup-floor clean
 
 help: ## this list
 	@echo "airflow-batchstream: make TARGET [PYTHON=/path/to/python3.11..3.13]"
@@ -20,6 +20,12 @@ help: ## this list
 
 demo: setup ## the local Batch, a small image, and example 1 in a real Airflow, in the foreground
 	@$(BIN)/python scripts/demo.py
+
+ui: setup ## Airflow's UI with the local Batch and the example Dags, on loopback, until Ctrl-C
+	@$(BIN)/python scripts/ui.py
+
+pictures: setup-dev ## take the pictures of README and docs anew (needs chromium)
+	@$(BIN)/python scripts/pictures.py
 
 test: setup-dev ## all tests with Airflow 3.3 (ARGS="..." goes to pytest)
 	$(BIN)/$(PYTEST) $(ARGS)

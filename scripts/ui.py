@@ -35,6 +35,7 @@ DAGS = TOP / "dags"
 IMAGE = "us-docker.pkg.dev/my-project/examples/hello:1.0"
 FIRST = "example_1_json_job"
 LOOK_SECONDS = 2.0
+START_SECONDS = 240.0
 INTERRUPTED = 130
 
 
@@ -56,11 +57,11 @@ class Playground:
 
 
 @contextlib.contextmanager
-def playground(work: Path, **env: str) -> Iterator[Playground]:
-    """Airflow, the local Batch and the example Dags, ready; ended with all of their children at the end.
+def playground(work: Path, dags: Path = DAGS) -> Iterator[Playground]:
+    """Airflow and the local Batch, ready; ended with all of their children at the end.
 
     :param work: a folder for all that they write, made anew.
-    :param env: more environment for Airflow's processes.
+    :param dags: a folder of Dag files, each named as its Dag.
     :raises UiError: another one uses the folder, or something did not start.
     """
     work.parent.mkdir(parents=True, exist_ok=True)
@@ -75,10 +76,10 @@ def playground(work: Path, **env: str) -> Iterator[Playground]:
         try:
             batch = undo.enter_context(running(work / "local-batch", "--grace", "2"))
             push_hello(batch.address, IMAGE)
-            settings = {"BATCH_EMULATOR_HOST": batch.address, "BATCHSTREAM_IMAGE": IMAGE, **env}
-            airflow = LiveAirflow(work / "airflow", DAGS, settings, triggerer=True)
+            settings = {"BATCH_EMULATOR_HOST": batch.address, "BATCHSTREAM_IMAGE": IMAGE}
+            airflow = LiveAirflow(work / "airflow", dags, settings, triggerer=True)
             undo.callback(airflow.stop)
-            api = airflow.start([path.stem for path in sorted(DAGS.glob("example_*.py"))])
+            api = airflow.start([path.stem for path in dags.glob("*.py")], within=START_SECONDS)
         except RuntimeError as error:
             raise UiError(str(error)) from error
         yield Playground(airflow, api, batch.address)
@@ -94,7 +95,7 @@ def runtime(address: str) -> str:
 def serve() -> int:
     """Start, tell where, and stay until somebody ends it or a process dies."""
     began = time.monotonic()
-    print("Starting Airflow and the local Batch (about half a minute) ...", flush=True)
+    print("Starting Airflow and the local Batch: 20 seconds, more on a busy machine", flush=True)
     with playground(WORK) as ground:
         print(f"Airflow   {ground.airflow.url}  (no password; on this machine only)")
         print(f"Batch     {ground.batch}, local, with the runtime {runtime(ground.batch)}")

@@ -13,7 +13,7 @@ from airflow_api import Run, Task
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WIDTH, HEIGHT = 1400, 1200
+WIDTH, HEIGHT = 1400, 1400
 PATIENCE = 45_000.0
 """Milliseconds. Nothing takes so long by itself; the machine may be busy with other things."""
 
@@ -86,10 +86,11 @@ def _path(run: Run) -> str:
 
 
 @contextlib.contextmanager
-def browser(url: str, remembered: Mapping[str, str] | None = None) -> Iterator[Ui]:
+def browser(url: str, remembered: Mapping[str, str] | None = None, scale: float = 1.0) -> Iterator[Ui]:
     """A Chromium with one window, logged in.
 
     :param remembered: what the UI keeps for this user in the browser: ``{"log_wrap": "true"}``.
+    :param scale: pixels of a screenshot for each of the window's.
     :raises RuntimeError: there is no Chromium.
     """
     if CHROMIUM is None:
@@ -99,7 +100,11 @@ def browser(url: str, remembered: Mapping[str, str] | None = None) -> Iterator[U
         options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"]
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         context = chromium.new_context(
-            viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB", timezone_id="UTC", reduced_motion="reduce"
+            viewport={"width": WIDTH, "height": HEIGHT},
+            device_scale_factor=scale,
+            locale="en-GB",
+            timezone_id="UTC",
+            reduced_motion="reduce",
         )
         context.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
