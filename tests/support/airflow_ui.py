@@ -36,6 +36,12 @@ class Ui:
         """A Dag's name in the list."""
         return self.page.get_by_role("link", name=dag_id, exact=True).first
 
+    def open_dag(self, dag_id: str) -> None:
+        """From the list to a Dag's page, until it is there: the list has ``Trigger`` buttons too."""
+        self.dag_link(dag_id).click()
+        self.page.wait_for_url(re.compile(f"/dags/{dag_id}$"))
+        expect(self.page.get_by_test_id("grid-view-button")).to_be_visible()
+
     def form(self, **fields: str) -> Locator:
         """On the page of a Dag: press ``Trigger`` and fill fields of its form in; the form."""
         self.page.get_by_test_id("trigger-dag-button").first.click()

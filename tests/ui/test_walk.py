@@ -55,7 +55,7 @@ class TestWalk:
         self, ui: Ui, airflow: AirflowApi, batch: BatchRest
     ) -> None:
         ui.dags("example_2")
-        ui.dag_link("example_2_by_hand").click()
+        ui.open_dag("example_2_by_hand")
         form = ui.form(command=f"sh\n-c\n{SPEAKS}", machine_type="e2-standard-8")
         task = Run(airflow, "example_2_by_hand", ui.send(form)).task("job")
 
