@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
-HEAVY = ("grpc", "pandas", "google.cloud", "google.api_core", "google.auth", "httpx2", "airflow.providers.google")
+HEAVY = (
+    *("grpc", "pandas", "google.cloud", "google.api_core", "google.auth", "httpx2"),
+    *("airflow.providers.google.cloud", "airflow.providers.google.common"),
+)
 
 # Airflow itself loads some of these, and a namespace package may put google.cloud into every interpreter: so only what
 # our modules add is counted. One process, one import after the other, so that the module at fault is named.
