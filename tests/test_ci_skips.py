@@ -31,7 +31,7 @@ pytest.importorskip("no_such_module_of_ours")
 def outcome(folder: Path, ci: str) -> tuple[int, str]:
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)],
-        env=os.environ | {"BATCHSTREAM_CI": ci},
+        env=os.environ | {"BATCHSTREAM_CI": ci, "PYTHONPATH": str(Path(__file__).parent / "support")},
         capture_output=True,
         text=True,
         check=False,

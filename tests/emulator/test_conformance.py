@@ -11,6 +11,8 @@ import pytest
 from google.api_core import exceptions as gax
 from google.cloud import batch_v1
 
+from airflow_batchstream.emulator.testing import Local
+
 PARENT = "projects/test-project/locations/europe-west4"
 Make = Callable[..., dict[str, Any]]
 
@@ -306,12 +308,16 @@ class TestCancel:
 
 
 class TestDelete:
-    def test_of_a_running_job_stops_it_and_forgets_it(self, client: Any, script: Make) -> None:
-        job = create(client, script("trap '' TERM; sleep 60"))
+    def test_of_a_running_job_stops_it_and_forgets_it(
+        self, client: Any, script: Make, job_id: str, emulator: Local
+    ) -> None:
+        emulator.inject({"job": job_id, "stay": "DELETION_IN_PROGRESS", "seconds": 2.0})  # long enough to be seen
+        job = create(client, script("sleep 60"), job_id)
         client.until(job.name, {"RUNNING"})
         operation = client.delete_job(name=job.name)
         assert client.get_job(name=job.name).status.state.name == "DELETION_IN_PROGRESS"
         client.result(operation)
+        emulator.heal()
         with pytest.raises(gax.NotFound):
             client.get_job(name=job.name)
 

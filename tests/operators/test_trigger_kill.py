@@ -32,10 +32,11 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 class Trigger(CloudBatchJobTrigger):
     """One that belongs to a task, as in a triggerer, and whose words can be read."""
 
-    task_instance = SimpleNamespace(dag_id="d")  # type: ignore[assignment]
+    task_instance = None  # a property in Airflow 3.3, an attribute in 3.1
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self.__dict__["task_instance"] = SimpleNamespace(dag_id="d")
         self.words: list[str] = []
         self._log = SimpleNamespace(warning=lambda text, *args: self.words.append(text % args))  # type: ignore[assignment]
 
