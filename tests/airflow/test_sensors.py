@@ -34,9 +34,9 @@ def lines(task: Task) -> list[str]:
     return [line.text for line in task.log() if line.logger == "batch.group0.0"]
 
 
-def said(task: Task) -> str:
+def said(task: Task, try_number: int = 1) -> str:
     """All else in its log."""
-    return "\n".join(str(line.raw) for line in task.log() if not line.logger.startswith("batch.group"))
+    return "\n".join(str(line.raw) for line in task.log(try_number) if not line.logger.startswith("batch.group"))
 
 
 WHOLE = [*(f"line {n}" for n in range(1, 13)), "last"]
@@ -118,8 +118,11 @@ class TestTheSensorsTimeout:
         task = runs["late"].task(task_id)
         assert task.wait() == "failed"
         info = task.info()
-        assert info["try_number"] == 1
-        assert "AirflowSensorTimeout" in said(task)
+        if task_id == "rescheduled":  # a scheduler under load can lose a poke, and Airflow then tries again by itself
+            assert info["try_number"] < 3, "all retries were used"
+        else:
+            assert info["try_number"] == 1
+        assert "AirflowSensorTimeout" in said(task, info["try_number"])
         if task_id != "rescheduled":  # its duration is that of the last poke
             assert seconds - 0.5 <= info["duration"] < seconds + 60
             assert "a sensor never cancels a job" in said(task)

@@ -81,9 +81,18 @@ class AirflowApi:
     # runs and tasks
 
     def trigger(self, dag_id: str, **conf: Any) -> Run:
-        """Start a run."""
+        """Start a run, once the Dag's file has been parsed."""
+        until(lambda: self._knows(dag_id), 90, f"the Dag {dag_id}")
         made = self.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
         return Run(self, dag_id, made["dag_run_id"])
+
+    def _knows(self, dag_id: str) -> bool:
+        try:
+            return bool(self.call("GET", f"/dags/{dag_id}"))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
 
 
 @dataclass(frozen=True)
