@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 from airflow_api import AirflowApi, LogLine, Run, Task, until
-from kill_matrix import BatchAccount, LossyAirflow, PatientApi, Table, created, reached, without_seconds
+from kill_matrix import BatchAccount, LossyAirflow, Table, created, reached, without_seconds
 
 from airflow_batchstream.emulator.testing import Local
 
@@ -191,7 +191,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, local_batch: Local) -> Itera
     airflow.start(["kill_dagrun_timeout_sync", "kill_triggerer_deferrable"])
     local_batch.inject({"job": "kill-queued-timeout*", "stay": "QUEUED", "seconds": 600})
     try:
-        yield Stage(airflow, PatientApi(airflow.url), BatchAccount(local_batch.address), stops)
+        yield Stage(airflow, AirflowApi(airflow.url), BatchAccount(local_batch.address), stops)
     finally:
         airflow.stop()
 

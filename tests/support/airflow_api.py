@@ -41,11 +41,22 @@ class AirflowApi:
     token: str = ""
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """One call; JSON in, JSON out. The token is fetched when it is first needed."""
+        """One call; JSON in, JSON out. The token is fetched when it is first needed.
+
+        A user would click again where SQLite was locked (500): nothing was done then.
+        """
         if not self.token:
             self.token = self._send("GET", f"{self.url}/auth/token", None, {})["access_token"]
         asked = f"?{urllib.parse.urlencode(query)}" if query else ""
-        return self._send(method, f"{self.url}/api/v2{path}{asked}", body, {"Authorization": f"Bearer {self.token}"})
+        url, header = f"{self.url}/api/v2{path}{asked}", {"Authorization": f"Bearer {self.token}"}
+        for _ in range(10):
+            try:
+                return self._send(method, url, body, header)
+            except ApiError as error:
+                if error.status != 500:
+                    raise
+                time.sleep(1)
+        return self._send(method, url, body, header)
 
     @staticmethod
     def _send(method: str, url: str, body: Any, headers: Mapping[str, str]) -> Any:

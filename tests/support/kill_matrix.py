@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_api import AirflowApi, ApiError, Run
+from airflow_api import Run
 from batch_rest import PARENT, BatchRest
 from live_airflow import LiveAirflow
 
@@ -38,21 +37,6 @@ class LossyAirflow(LiveAirflow):
     def bring_triggerer_back(self) -> None:
         """Start one again."""
         self.processes["triggerer"] = self._run("triggerer", ["--skip-serve-logs"])
-
-
-class PatientApi(AirflowApi):
-    """A user who clicks again: SQLite is locked now and then while so many tasks start."""
-
-    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The same, some tries at a server's error; nothing was done then."""
-        for _ in range(5):
-            try:
-                return super().call(method, path, body, **query)
-            except ApiError as error:
-                if error.status != 500:
-                    raise
-                time.sleep(1)
-        return super().call(method, path, body, **query)
 
 
 @dataclass(frozen=True)
