@@ -28,8 +28,8 @@ ASK_SECONDS = 120.0
 """Longer than that: a triggerer's questions go one by one through its supervisor, which may be waiting for a busy
 database. Whoever gets its answer late still cancels the job, as long as the triggerer lives."""
 LEAST_SECONDS = 8.0
-"""A trigger that fires before the scheduler has taken note of the deferral makes it fail the task: a busy one takes some
-seconds."""
+"""A trigger that fires before the scheduler has taken note of the deferral makes it fail the task, and a busy one takes
+some seconds for that."""
 HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 """Airflow 3.3 and later tell a trigger that a user killed its task; before, only a cancel does."""
 
