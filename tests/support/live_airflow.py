@@ -85,8 +85,6 @@ class LiveAirflow:
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "batchstream_sqlite.PATIENT",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": "batchstream_sqlite.PATIENT",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONUNBUFFERED": "1",
             **self.env,
@@ -140,9 +138,7 @@ class LiveAirflow:
         )
 
     def _migrate(self) -> None:
-        config = self.home / "config"  # Airflow imports from there
-        config.mkdir(parents=True, exist_ok=True)
-        (config / "batchstream_sqlite.py").write_text('PATIENT = {"timeout": 60}\n')
+        self.home.mkdir(parents=True, exist_ok=True)
         done = self._run("db", ["migrate"])
         if done.wait(120):
             raise RuntimeError(f"airflow db migrate failed\n{self.printed()}")
