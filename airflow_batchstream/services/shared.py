@@ -42,7 +42,7 @@ async def shared_hub(endpoint: Endpoint, credentials: Callable[[], Credentials |
     """
     key = (asyncio.get_running_loop(), endpoint)
     if key not in _hubs:
-        found = await asyncio.to_thread(credentials)
+        found = await asyncio.to_thread(_first, credentials)
         if key not in _hubs:  # another may have been quicker meanwhile
             _hubs[key] = _open(endpoint, found)
     shared = _hubs[key]
@@ -56,6 +56,13 @@ async def shared_hub(endpoint: Endpoint, credentials: Callable[[], Credentials |
             closing = key[0].create_task(_close(shared), context=contextvars.Context())
             _closing.add(closing)
             closing.add_done_callback(_closing.discard)
+
+
+def _first(credentials: Callable[[], Credentials | None]) -> Credentials | None:
+    """What takes long the first time, done in a thread: Google's clients are half a second of importing."""
+    import airflow_batchstream.clients.google  # noqa: F401
+
+    return credentials()
 
 
 def _open(endpoint: Endpoint, credentials: Credentials | None) -> _Shared:
