@@ -12,7 +12,7 @@ FLOOR := $(wildcard tests/airflow tests/operators tests/test_imports.py tests/te
 # Two processes; tests/conftest.py says which runs what.
 PYTEST := python -m pytest -n 2 --dist loadscope
 
-.PHONY: help demo ui pictures test test-floor check format setup setup-dev setup-floor clean
+.PHONY: help demo ui pictures test test-floor check format env setup setup-dev setup-floor clean
 
 help: ## this list
 	@echo "airflow-batchstream: make TARGET [PYTHON=/path/to/python3.11..3.13]"
@@ -44,11 +44,14 @@ format: setup-dev ## what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+env: ## .env with passwords and keys for docker-compose.yaml; one that is there is kept
+	@$(or $(PYTHON),python3) scripts/env.py
+
 setup: ## .venv with what the library needs
 	@scripts/setup.sh .venv airflow-3.3
 
 setup-dev: ## ... and with the tools of tests and checks
-	@scripts/setup.sh .venv airflow-3.3 dev
+	@scripts/setup.sh .venv airflow-3.3 dev postgres
 
 setup-floor: ## .venv-3.1: the same with Airflow 3.1.7
 	@scripts/setup.sh .venv-3.1 airflow-3.1 dev

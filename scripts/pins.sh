@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the lists of pins in requirements/ anew, with the newest versions that the package index has.
-# The two lists for Airflow stand alone; dev.txt and build.txt hold only what neither of those brings.
+# The two lists for Airflow stand alone; dev.txt, postgres.txt and build.txt hold only what neither of those brings.
 set -eu
 cd "$(dirname "$0")/../requirements"
 uv=../.venv/bin/uv
@@ -13,7 +13,7 @@ names() { sed 's/==.*//' "$@" | sort -u; }
 compile airflow-3.3.in -o airflow-3.3.txt --upgrade
 compile airflow-3.1.in -o airflow-3.1.txt --upgrade -c airflow-3.3.txt 2>/dev/null ||
     compile airflow-3.1.in -o airflow-3.1.txt --upgrade
-for list in dev build; do
+for list in dev postgres build; do
     compile "$list.in" -c airflow-3.3.txt >"$work/$list.txt"
     names airflow-3.3.txt >"$work/have"
     sed 's/==.*//' "$work/$list.txt" | paste -d' ' - "$work/$list.txt" |

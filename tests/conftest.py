@@ -47,7 +47,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     class ByHarness(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            whole = nodeid.startswith(("tests/airflow/", "tests/ui/"))
+            whole = nodeid.startswith(("tests/airflow/", "tests/compose/", "tests/ui/"))
             return "airflow" if whole else nodeid.partition("::")[0]
 
     config.option.loadscopereorder = False  # by number of tests, which says nothing of their time
