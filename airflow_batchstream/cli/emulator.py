@@ -15,6 +15,11 @@ DEFAULT_STATE = Path(".work/local-batch")
 
 Host = Annotated[str, typer.Option(help="Address to listen on. Anything but loopback lets others run programs here.")]
 Port = Annotated[int, typer.Option(help="Port for everything: Batch, Logging and images; 0 takes a free one.")]
+StateDir = Annotated[Path, typer.Option(help="Jobs, log entries and images; kept for the next start.")]
+Tls = Annotated[
+    bool,
+    typer.Option("--tls", help="Also the variables for programs that speak to Google only: its provider, its clients."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -22,9 +27,7 @@ def emulator(
     context: typer.Context,
     host: Host = "127.0.0.1",
     port: Port = DEFAULT_PORT,
-    state_dir: Annotated[
-        Path, typer.Option(help="Jobs, log entries and images; kept for the next start.")
-    ] = DEFAULT_STATE,
+    state_dir: StateDir = DEFAULT_STATE,
     faults: Annotated[
         Path | None, typer.Option(help="A file of faults to inject (docs/local-batch.md).", exists=True, dir_okay=False)
     ] = None,
@@ -36,6 +39,7 @@ def emulator(
     command: Annotated[
         str, typer.Option("--exec", help="Run this shell command against the local Batch, then stop both.")
     ] = "",
+    tls: Tls = False,
 ) -> None:
     """Start a local Batch in the foreground; Ctrl-C stops it."""
     if context.invoked_subcommand:
@@ -52,15 +56,25 @@ def emulator(
         host=host, port=port, state_dir=state_dir, runtime=runtime, faults=faults,
         queued=queued, scheduled=scheduled, grace=grace, slots=slots,
     )  # fmt: skip
-    sys.exit(run(config, command))
+    sys.exit(run(config, command, tls=tls))
 
 
 @app.command()
-def env(host: Host = "127.0.0.1", port: Port = DEFAULT_PORT) -> None:
+def env(
+    host: Host = "127.0.0.1", port: Port = DEFAULT_PORT, state_dir: StateDir = DEFAULT_STATE, tls: Tls = False
+) -> None:
     """Print the variables that send programs to a local Batch: ``eval "$(batchstream emulator env)"``."""
     import shlex
 
-    from airflow_batchstream.emulator.config import environment
+    from airflow_batchstream.emulator.config import environment, tls_environment
 
-    for name, value in environment(f"{host}:{port}").items():
+    address = f"{host}:{port}"
+    variables = environment(address)
+    if tls:
+        variables |= tls_environment(address, state_dir)
+        account = Path(variables["GOOGLE_APPLICATION_CREDENTIALS"])
+        if not account.exists():
+            typer.echo(f"There is no {account}: start the local Batch first, or name its --state-dir.", err=True)
+            sys.exit(1)
+    for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")

@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
-from airflow_batchstream.emulator.config import Config, environment
+from airflow_batchstream.emulator.config import Config, environment, tls_environment
 from airflow_batchstream.emulator.faults import FaultError
 from airflow_batchstream.emulator.runtimes.select import NoRuntimeError, choose
 from airflow_batchstream.emulator.server import CannotServe, is_loopback, serve
@@ -21,11 +22,14 @@ STOP_SECONDS = 10.0
 """How long the command of ``--exec`` may take to end once it is told to."""
 
 
-def run(config: Config, command: str = "") -> int:
-    """Serve until told to stop, or until ``command`` has ended; the process's exit code."""
+def run(config: Config, command: str = "", *, tls: bool = False) -> int:
+    """Serve until told to stop, or until ``command`` has ended; the process's exit code.
+
+    :param tls: whether the command gets the variables for programs that speak to Google only as well.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        return asyncio.run(_run(config, command))
+        return asyncio.run(_run(config, command, tls))
     except (CannotServe, NoRuntimeError) as error:
         _say(str(error))
     except FaultError as error:
@@ -33,7 +37,7 @@ def run(config: Config, command: str = "") -> int:
     return 1
 
 
-async def _run(config: Config, command: str) -> int:
+async def _run(config: Config, command: str, tls: bool) -> int:
     choice = choose(config.runtime)
     for line in choice.says:
         _say(line)
@@ -46,16 +50,17 @@ async def _run(config: Config, command: str) -> int:
         sys.stdout.write(f"ready {address}\n")
         sys.stdout.flush()
         if command:
-            commands.append(asyncio.create_task(_exec(command, address, stop)))
+            more = tls_environment(address, config.state_dir) if tls else {}
+            commands.append(asyncio.create_task(_exec(command, environment(address) | more, stop)))
 
     await serve(config, choice.runtime, ready, stop)
     return await commands[0] if commands else 0
 
 
-async def _exec(command: str, address: str, stop: asyncio.Event) -> int:
+async def _exec(command: str, variables: Mapping[str, str], stop: asyncio.Event) -> int:
     """Run the command in a group of its own; when it has ended, stop the server, and the other way round."""
     process = await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", command, env=os.environ | environment(address), start_new_session=True
+        "/bin/sh", "-c", command, env=os.environ | variables, start_new_session=True
     )
     ended, told = asyncio.create_task(process.wait()), asyncio.create_task(stop.wait())
     await asyncio.wait([ended, told], return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,8 @@
-"""One port for everything: a connection that opens with HTTP/2's preface goes to gRPC's unix socket, the rest is HTTP.
+"""One port for everything, told apart by a connection's first bytes.
+
+TLS's handshake ─> unix socket of TLS ─> once more, on what was inside
+HTTP/2's preface ─> unix socket of gRPC
+the rest         ─> HTTP/1.1
 
 Clients then need one address, and it is the same for Batch, Logging and the image registry.
 """
@@ -13,21 +17,26 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from airflow_batchstream.emulator.api import CONNECTION
 
 PREFACE = b"PRI * HTTP/2.0"
+HANDSHAKE = b"\x16"
+"""Of a TLS record; no HTTP request begins with it."""
 QUEUE = 64
-"""Pieces of a gRPC connection that wait for the socket, before the client is told to pause."""
+"""Pieces of a connection that wait for the socket, before the client is told to pause."""
 
 
-def grpc_aware(socket_path: str) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1 protocol that relays gRPC connections to ``socket_path``."""
+def any_protocol(grpc_socket: str, tls_socket: str) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1 protocol that relays gRPC's and TLS's connections to the unix sockets that serve them."""
 
-    class GrpcAware(H11Protocol):  # type: ignore[misc]
+    class AnyProtocol(H11Protocol):  # type: ignore[misc]
+        _begun = False
         _relay: Relay | None = None
 
         def data_received(self, data: bytes) -> None:
-            if self._relay is None and data.startswith(PREFACE):
-                self.connections.discard(self)  # uvicorn must not wait for it, nor time it out
-                self._unset_keepalive_if_required()
-                self._relay = Relay(self, socket_path)
+            if not self._begun:
+                self._begun = True
+                if data.startswith(PREFACE):
+                    self._hand_over(grpc_socket)
+                elif data.startswith(HANDSHAKE):
+                    self._hand_over(tls_socket)
             if self._relay is not None:
                 self._relay.push(data)
                 return
@@ -37,16 +46,21 @@ def grpc_aware(socket_path: str) -> type[H11Protocol]:
             finally:
                 CONNECTION.reset(token)
 
+        def _hand_over(self, socket_path: str) -> None:
+            self.connections.discard(self)  # uvicorn must not wait for it, nor time it out
+            self._unset_keepalive_if_required()
+            self._relay = Relay(self, socket_path)
+
         def connection_lost(self, exc: Exception | None) -> None:
             if self._relay is not None:
                 self._relay.close()
             super().connection_lost(exc)
 
-    return GrpcAware
+    return AnyProtocol
 
 
 class Relay:
-    """Carries one client connection to the gRPC server's unix socket and back."""
+    """Carries one client connection to a unix socket and back."""
 
     def __init__(self, protocol: Any, socket_path: str) -> None:
         self.protocol = protocol
@@ -55,7 +69,7 @@ class Relay:
         self.task = asyncio.ensure_future(self._run(socket_path))
 
     def push(self, data: bytes) -> None:
-        """Take what the client sent; a client that sends faster than gRPC reads is paused."""
+        """Take what the client sent; a client that sends faster than the socket reads is paused."""
         self.queue.put_nowait(data)
         if self.queue.qsize() > QUEUE:
             self.transport.pause_reading()

@@ -1,5 +1,6 @@
 """The process: one port, all services, a clean end.
 
+TLS     ─> itself (unix socket), and then as without
 HTTP/2  ─> gRPC (unix socket) ─┐
 HTTP/1.1 /v1/... /v2/entries:list ─> GoogleApi ─> Batch, Operations, Locations, Logging
          /v2/...                   ─> image registry
@@ -16,6 +17,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -31,18 +33,19 @@ from airflow_batchstream.emulator.admin import admin_app
 from airflow_batchstream.emulator.api import GoogleApi
 from airflow_batchstream.emulator.attempt import Machine
 from airflow_batchstream.emulator.batch import BatchHandlers, LocationHandlers, OperationHandlers
-from airflow_batchstream.emulator.config import Config
+from airflow_batchstream.emulator.config import TLS_FOLDER, Config
 from airflow_batchstream.emulator.entries import Entries
 from airflow_batchstream.emulator.faults import Faults
 from airflow_batchstream.emulator.images.registry import registry_app
 from airflow_batchstream.emulator.images.store import Store as ImageStore
 from airflow_batchstream.emulator.logs import LoggingHandlers
-from airflow_batchstream.emulator.ports import grpc_aware
+from airflow_batchstream.emulator.ports import any_protocol
 from airflow_batchstream.emulator.pulling import Images
 from airflow_batchstream.emulator.runner import Runner
 from airflow_batchstream.emulator.runtimes.base import Runtime
 from airflow_batchstream.emulator.runtimes.rootfs import remove_tree
 from airflow_batchstream.emulator.store import Store
+from airflow_batchstream.emulator.tls import prepare
 
 log = logging.getLogger(__name__)
 
@@ -112,17 +115,18 @@ async def serve(config: Config, runtime: Runtime, ready: Ready, stop: asyncio.Ev
     listener = _listen(config)
     local = LocalBatch(config, runtime)
     address = f"{config.host}:{listener.getsockname()[1]}"
+    context = prepare(config.state_dir.resolve() / TLS_FOLDER, address)
     with tempfile.TemporaryDirectory(prefix="batchstream-") as folder:  # mode 0700: nobody else may connect
-        socket_path = str(Path(folder) / "grpc")
+        grpc_socket, tls_socket = f"{folder}/grpc", f"{folder}/tls"
         rpc = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 << 20)])
         rpc.add_generic_rpc_handlers((local.api,))
-        rpc.add_insecure_port(f"unix:{socket_path}")
+        rpc.add_insecure_port(f"unix:{grpc_socket}")
         await rpc.start()
         settings = uvicorn.Config(
-            local, http=grpc_aware(socket_path), lifespan="off", log_level="warning", access_log=False,
+            local, http=any_protocol(grpc_socket, tls_socket), lifespan="off", log_level="warning", access_log=False,
             timeout_graceful_shutdown=1, ws="none",
         )  # fmt: skip
-        web = _Web(settings)
+        web = _Web(settings, tls_socket, context)
         serving = asyncio.create_task(web.serve(sockets=[listener]))
         try:
             with _signals(stop):
@@ -139,15 +143,24 @@ async def serve(config: Config, runtime: Runtime, ready: Ready, stop: asyncio.Ev
 
 
 class _Web(uvicorn.Server):  # type: ignore[misc]
-    """uvicorn, leaving the signals to us, and telling when it serves."""
+    """uvicorn with a second socket for TLS, leaving the signals to us, and telling when it serves."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls_socket: str, context: ssl.SSLContext) -> None:
         super().__init__(config)
+        self.tls_socket, self.context = tls_socket, context
         self.up = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        loop = asyncio.get_running_loop()
+        self.servers.append(await loop.create_unix_server(self._protocol, self.tls_socket, ssl=self.context))
         self.up.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

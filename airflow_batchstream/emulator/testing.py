@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_batchstream.emulator.config import environment
+from airflow_batchstream.emulator.config import environment, tls_environment
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -31,6 +31,8 @@ class Local:
 
     :param address: ``HOST:PORT``.
     :param log: the file with what it wrote to stderr.
+    :ivar environment: variables that send this library and ``gcloud`` there.
+    :ivar tls_environment: those that send there what was written for Google alone, such as the Google provider.
     """
 
     address: str
@@ -38,9 +40,11 @@ class Local:
     state_dir: Path
     log: Path
     environment: Mapping[str, str] = field(init=False)
+    tls_environment: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.environment = environment(self.address)
+        self.tls_environment = tls_environment(self.address, self.state_dir)
 
     def inject(self, *faults: Mapping[str, Any]) -> list[int]:
         """Let faults happen from now on; their numbers."""
