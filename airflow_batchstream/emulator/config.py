@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,5 +82,5 @@ def tls_environment(address: str, state_dir: Path) -> dict[str, str]:
         "GRPC_DNS_RESOLVER": "ares",  # knows *.localhost by itself; the C library's resolver may not
         "REQUESTS_CA_BUNDLE": str(folder / ROOTS),  # Google's clients over REST
         # The provider's hooks want a connection to exist; an empty one takes the credentials above.
-        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps({"conn_type": "google_cloud_platform"}),
+        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": "google-cloud-platform://",
     }
