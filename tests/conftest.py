@@ -47,11 +47,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     class ByHarness(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            whole = nodeid.startswith(("tests/airflow/", "tests/compose/", "tests/ui/"))
+            whole = nodeid.startswith(("tests/airflow/", "tests/compose/test_stack", "tests/ui/"))
             return "airflow" if whole else nodeid.partition("::")[0]
 
     config.option.loadscopereorder = False  # by number of tests, which says nothing of their time
     return ByHarness(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The services of docker-compose.yaml first: they have ended when the Airflow that all others share is started."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/compose/test_stack"))
 
 
 def _skips_are_failures() -> bool:

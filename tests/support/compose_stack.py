@@ -2,14 +2,14 @@
 
 ``docker-compose config`` gives the file as Compose understands it. Each service has its own command, environment,
 health check, order of start and mounts. Translated is what cannot be the same outside of a container: host names and
-ports become free ports on loopback, and each service's ``/opt/airflow`` a folder of its own, with the volumes as links in
-it. What two services share is what the file lets them share.
+ports become free ports on loopback, and each service's ``/opt/airflow`` a folder of its own, with the volumes as links
+in it. What two services share is what the file lets them share. And each has what Docker gives a container: no new
+privileges, no namespaces, no mounts.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import pwd
 import re
@@ -24,6 +24,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import docker_profile
 import yaml
 from live_airflow import die_with_parent, free_port
 
@@ -47,9 +48,15 @@ def compose() -> list[str]:
     return []
 
 
+def enter() -> None:
+    """In a child, before it becomes the service's program."""
+    die_with_parent()
+    docker_profile.confine()
+
+
 def postgres_programs() -> Path | None:
     """The folder of ``initdb`` and ``postgres``, which Debian does not put on PATH."""
-    versions = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: int(path.split("/")[4]))
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     found = versions[-1] if versions else shutil.which("initdb")
     return Path(found).resolve().parent if found else None
 
@@ -98,8 +105,8 @@ class Stack:
                 self._await(other, str(wanted["condition"]))
             self._start(name)
 
-    def down(self) -> None:
-        """End all processes and all of their descendants."""
+    def down(self) -> list[int]:
+        """End all processes and all of their descendants; the ids of those that were found by their environment only."""
         for name, process in reversed(self.processes.items()):
             if process.poll() is None:
                 process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
@@ -110,8 +117,13 @@ class Stack:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        left = self._left()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return left
 
-    def left(self) -> list[int]:
+    def _left(self) -> list[int]:
         """Processes that still run with an environment of this stack."""
         mark, found = str(self.folder).encode(), []
         for path in Path("/proc").glob("[0-9]*/environ"):
@@ -216,15 +228,14 @@ class Stack:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=enter,
                 **how,
             )
 
     def _postgres(self) -> subprocess.Popen[bytes]:
         """What the Postgres image does with its variables. It refuses to run as root, here as there."""
         env = self.environment("postgres")
-        programs, data = postgres_programs(), self.folder / "volumes" / "postgres"
-        assert programs is not None
+        data = self.folder / "volumes" / "postgres"
         data.mkdir(parents=True)
         password = data.parent / "postgres-password"
         password.write_text(env["POSTGRES_PASSWORD"])
@@ -235,13 +246,15 @@ class Stack:
             for path in (data, password):
                 os.chown(path, user.pw_uid, user.pw_gid)
         self._once(
-            [str(programs / "initdb"), f"--pgdata={data}", f"--username={env['POSTGRES_USER']}", "--auth=scram-sha-256"]
-            + [f"--pwfile={password}", "--encoding=UTF8", "--no-sync"],
+            [
+                "initdb", f"--pgdata={data}", f"--username={env['POSTGRES_USER']}", f"--pwfile={password}",
+                "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync",
+            ],
             **who,
-        )
+        )  # fmt: skip
         server = self._process(
             "postgres",
-            [str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-k", str(data), "-c", "fsync=off"],
+            ["postgres", "-D", str(data), "-h", "127.0.0.1", "-k", str(data), "-c", "fsync=off"],
             **who,
         )
         self.processes["postgres"] = server
