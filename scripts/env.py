@@ -43,7 +43,7 @@ def assigned(text: str) -> dict[str, str]:
 def complete(path: Path) -> list[str]:
     """Give the file every key that it lacks; their names. What stands in it stays as it is.
 
-    :raises EnvError: a key is there without a value, which Compose refuses; or others may read the file.
+    :raises EnvError: a key is there without a value, which Compose refuses.
     """
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -57,8 +57,6 @@ def complete(path: Path) -> list[str]:
         with path.open("a") as file:
             file.write("" if text.endswith("\n") else "\n")
             file.writelines(f"{name}={VALUES[name]()}\n" for name in missing)
-    if path.stat().st_mode & 0o077:
-        raise EnvError(f"{path}: other users may read it. Unless that is meant: chmod 600 {path}")
     return missing
 
 
@@ -77,6 +75,9 @@ def main(arguments: list[str]) -> int:
         print(f"env: {path} lacked {', '.join(added)}: added; all else is as it was")
     else:
         print(f"env: {path} has all that is needed: left as it is")
+    if path.stat().st_mode & 0o077:
+        print(f"env: other users may read it: chmod 600 {path}", file=sys.stderr)
+        return 1
     return 0
 
 

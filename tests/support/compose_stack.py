@@ -106,7 +106,7 @@ class Stack:
             self._start(name)
 
     def down(self) -> list[int]:
-        """End all processes and all of their descendants; the ids of those that were found by their environment only."""
+        """End all processes and their descendants; the ids of those that only their environment gave away."""
         for name, process in reversed(self.processes.items()):
             if process.poll() is None:
                 process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
@@ -144,6 +144,7 @@ class Stack:
                 cwd=self.home(name),
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                timeout=60,
                 check=False,
             )
         return done.returncode == 0
