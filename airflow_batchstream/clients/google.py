@@ -22,6 +22,7 @@ from google.cloud.logging_v2.services.logging_service_v2.transports.grpc_asyncio
 from google.cloud.logging_v2.types import ListLogEntriesRequest, LogEntry
 from google.protobuf import json_format
 
+from airflow_batchstream.clients.tokens import of_credentials
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.jobs.model import Event, JobName, Line, Sight, Spec, State, TaskSight, Trouble
 
@@ -107,12 +108,12 @@ class GoogleClients:
         request = batch_v1.CreateJobRequest(
             parent=parent, job_id=job_id, job=_job_from_spec(spec), request_id=request_id
         )
-        return _sight(await _call(self._batch.create_job(request, retry=None, timeout=CALL_SECONDS)))
+        return _sight(await self._call(self._batch.create_job(request, retry=None, timeout=CALL_SECONDS)))
 
     async def get_job(self, name: JobName) -> Sight:
         """Look at a job."""
         request = batch_v1.GetJobRequest(name=str(name))
-        return _sight(await _call(self._batch.get_job(request, retry=None, timeout=CALL_SECONDS)))
+        return _sight(await self._call(self._batch.get_job(request, retry=None, timeout=CALL_SECONDS)))
 
     async def list_jobs(self, parent: str, wanted: str, limit: int = 100) -> list[Sight]:
         """The jobs that a filter finds, newest first as far as Batch sorts them.
@@ -121,19 +122,19 @@ class GoogleClients:
         :param limit: so many at most.
         """
         request = batch_v1.ListJobsRequest(parent=parent, filter=wanted, page_size=min(limit, 100))
-        pager = await _call(self._batch.list_jobs(request, retry=None, timeout=CALL_SECONDS))
-        return [_sight(job) for job in await _collect(pager, limit)]
+        pager = await self._call(self._batch.list_jobs(request, retry=None, timeout=CALL_SECONDS))
+        return [_sight(job) for job in await self._collect(pager, limit)]
 
     async def list_tasks(self, name: JobName, limit: int = 10_000) -> tuple[TaskSight, ...]:
         """The tasks of the job's one task group."""
         request = batch_v1.ListTasksRequest(parent=f"{name}/taskGroups/group0", page_size=1000)
-        pager = await _call(self._batch.list_tasks(request, retry=None, timeout=CALL_SECONDS))
-        return tuple(_task_sight(task) for task in await _collect(pager, limit))
+        pager = await self._call(self._batch.list_tasks(request, retry=None, timeout=CALL_SECONDS))
+        return tuple(_task_sight(task) for task in await self._collect(pager, limit))
 
     async def cancel_job(self, name: JobName, request_id: str) -> None:
         """Ask for the job's end; it is CANCELLED some time later. The job stays readable, unlike a deleted one."""
         request = batch_v1.CancelJobRequest(name=str(name), request_id=request_id)
-        await _call(self._batch.cancel_job(request, retry=None, timeout=CALL_SECONDS))
+        await self._call(self._batch.cancel_job(request, retry=None, timeout=CALL_SECONDS))
 
     # -- Cloud Logging ---------------------------------------------------------------------------------------------
 
@@ -158,12 +159,30 @@ class GoogleClients:
             page_size=size,
             page_token=token,
         )
-        pager = await _call(self._logging.list_log_entries(request, retry=None, timeout=CALL_SECONDS))
-        page = await _call(anext(pager.pages))
+        pager = await self._call(self._logging.list_log_entries(request, retry=None, timeout=CALL_SECONDS))
+        page = await self._call(anext(pager.pages))
         return Page([_line(entry) for entry in page.entries], page.next_page_token)
 
+    async def _call(self, answer: Awaitable[T]) -> T:
+        try:
+            return await _called(answer)
+        except CallFailed as e:
+            raise CallFailed(of_credentials(e.trouble, self.endpoint.gcp_conn_id)) from e
 
-async def _call(answer: Awaitable[T]) -> T:
+    async def _collect(self, pager: Any, limit: int) -> list[Any]:
+        """What a pager yields, `limit` at most."""
+        found: list[Any] = []
+        pages = pager.pages
+        while len(found) < limit:
+            try:
+                page = await self._call(anext(pages))
+            except StopAsyncIteration:
+                break
+            found += page.jobs if hasattr(page, "jobs") else page.tasks
+        return found[:limit]
+
+
+async def _called(answer: Awaitable[T]) -> T:
     """Await a call; every way it can fail becomes a :class:`CallFailed`."""
     try:
         return await answer
@@ -179,19 +198,6 @@ async def _call(answer: Awaitable[T]) -> T:
             code = "UNAVAILABLE" if getattr(e, "retryable", False) else "UNAUTHENTICATED"
             raise CallFailed(Trouble(code, str(e))) from e
         raise
-
-
-async def _collect(pager: Any, limit: int) -> list[Any]:
-    """What a pager yields, `limit` at most."""
-    found: list[Any] = []
-    pages = pager.pages
-    while len(found) < limit:
-        try:
-            page = await _call(anext(pages))
-        except StopAsyncIteration:
-            break
-        found += page.jobs if hasattr(page, "jobs") else page.tasks
-    return found[:limit]
 
 
 def _trouble(error: api.GoogleAPICallError) -> Trouble:

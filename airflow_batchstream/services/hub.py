@@ -61,6 +61,8 @@ class Hub:
 
     def __init__(self, clients: GoogleClients) -> None:
         self.clients = clients
+        self.unauthenticated = False
+        """Whether a wait ended because its credentials were refused: they will not serve the next one either."""
         self._readers: dict[str, list[LogReader]] = {}
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._turn = asyncio.Lock()
@@ -129,6 +131,8 @@ class Hub:
         while until is None or time.time() < until:
             seen = await _either(asyncio.ensure_future(self._look(watch)), stopping, watch)
             watch, step = decide(watch, seen, time.time(), random.random())
+            if isinstance(step, Ended) and step.reason is Reason.REFUSED:
+                self.unauthenticated |= watch.error_code == "UNAUTHENTICATED"
             if step.news:
                 await asyncio.to_thread(emit.news, step.news)
             if isinstance(step, Ended):

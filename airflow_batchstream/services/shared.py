@@ -38,21 +38,24 @@ _closing: set[asyncio.Task[None]] = set()
 async def shared_hub(endpoint: Endpoint, credentials: Callable[[], Credentials | None]) -> AsyncIterator[Hub]:
     """The hub of this loop and endpoint; made for the first who asks, closed after the last one.
 
-    :param credentials: asked in a thread, once for the first; it may read a connection.
+    :param credentials: asked in a thread, once for the first; it may read a connection. Once they have failed a wait,
+        the next who asks gets a new hub: the connection may have new ones.
     """
     key = (asyncio.get_running_loop(), endpoint)
     if key not in _hubs:
         found = await asyncio.to_thread(_first, credentials)
         if key not in _hubs:  # another may have been quicker meanwhile
-            _hubs[key] = _open(endpoint, found)
+            # In a clean context: what Google's clients log is not the task of whoever came first.
+            _hubs[key] = contextvars.Context().run(_open, endpoint, found)
     shared = _hubs[key]
     shared.users += 1
     try:
         yield shared.hub
     finally:  # on a cancel too: nothing is awaited here
         shared.users -= 1
-        if not shared.users and _hubs.get(key) is shared:
+        if _hubs.get(key) is shared and (not shared.users or shared.hub.unauthenticated):
             del _hubs[key]
+        if not shared.users:
             closing = key[0].create_task(_close(shared), context=contextvars.Context())
             _closing.add(closing)
             closing.add_done_callback(_closing.discard)

@@ -1,0 +1,43 @@
+"""Trouble with credentials, told from trouble with the network: gRPC calls both UNAVAILABLE.
+
+Google's clients fetch their access tokens inside a call. What goes wrong there, a key that was revoked as well as a
+token server that is down, comes out of gRPC as UNAVAILABLE, with the reason as text: the first is never mended by
+waiting, and a wait that took it for an outage would go on for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from airflow_batchstream.core.jobs.model import Trouble
+
+_FROM_PLUGIN = "Getting metadata from plugin failed with error: "
+_REFUSED = re.compile(
+    # OAuth's codes: RFC 6749 5.2, RFC 8693 2.2.2 (Security Token Service), Google's own
+    r"\b(?:invalid_(?:request|client|grant|scope|target|rapt)|unauthorized_client|unsupported_grant_type|access_denied"
+    r"|deleted_client|org_internal|reauth)"
+    # the IAM Credentials API, for impersonation
+    r"|\b(?:PERMISSION_DENIED|UNAUTHENTICATED|NOT_FOUND|INVALID_ARGUMENT|FAILED_PRECONDITION)\b"
+    # the metadata server; google.auth itself
+    r"|Status: 40[0134]\b|[Rr]eauthentication|was not found|No such file|does not contain the necessary fields"
+)
+
+
+def of_credentials(trouble: Trouble, gcp_conn_id: str) -> Trouble:
+    """The same trouble, but UNAUTHENTICATED if the credentials were refused, and with the connection's name.
+
+    What is neither known to be a refusal nor anything else stays UNAVAILABLE: an outage may have any words.
+
+    :param gcp_conn_id: whose credentials they are; empty for a local Batch, which wants none.
+    """
+    if not gcp_conn_id:
+        return trouble
+    if trouble.code == "UNAVAILABLE" and trouble.message.startswith(_FROM_PLUGIN):
+        why = trouble.message.removeprefix(_FROM_PLUGIN)
+        code = "UNAUTHENTICATED" if _REFUSED.search(why) else trouble.code
+        return replace(trouble, code=code, message=f"No access token comes from the connection {gcp_conn_id!r}: {why}")
+    if trouble.code == "UNAUTHENTICATED":
+        says = f"The credentials of the connection {gcp_conn_id!r} are not accepted: {trouble.message}"
+        return replace(trouble, message=says)
+    return trouble
