@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import random
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batchstream import connection, ownership
 from airflow_batchstream.core.endpoint import Endpoint
+from airflow_batchstream.core.errors import ApiRefused, BatchStreamError, InvalidInput
 from airflow_batchstream.core.jobs import identity
 from airflow_batchstream.core.jobs.handover import to_event
+from airflow_batchstream.core.jobs.patience import backoff, worth_saying
 from airflow_batchstream.core.jobs.watch import Watch
-from airflow_batchstream.services.hub import Subject
+from airflow_batchstream.services.hub import Hub, Subject
 from airflow_batchstream.services.shared import shared_hub
 from airflow_batchstream.tasklog import TaskLog
 
@@ -30,6 +34,9 @@ database. Whoever gets its answer late still cancels the job, as long as the tri
 LEAST_SECONDS = 8.0
 """A trigger that fires before the scheduler has taken note of the deferral makes it fail the task, and a busy one takes
 some seconds for that."""
+CREDENTIALS_SECONDS = 300.0
+"""So long a triggerer waits for credentials before it gives up: one that has just started may be quicker than the
+machine's metadata server."""
 HAS_ON_KILL = hasattr(BaseTrigger, "on_kill")
 """Airflow 3.3 and later tell a trigger that a user killed its task; before, only a cancel does."""
 
@@ -89,15 +96,33 @@ class CloudBatchJobTrigger(BaseTrigger):
         began = asyncio.get_running_loop().time()
         try:
             watch, endpoint = Watch.from_dict(self.watch), Endpoint.from_dict(self.endpoint)
-            credentials = functools.partial(_credentials, endpoint)
-            async with shared_hub(endpoint, credentials) as hub:
+            async with AsyncExitStack() as stack:
+                hub = await self._hub(stack, endpoint)
                 ended = await hub.watch(watch, TaskLog(self.log), Subject(**self.subject), asyncio.Event())
             event: dict[str, Any] = {"outcome": to_event(ended)}
+        except BatchStreamError as e:
+            event = {"error": _words(e), "watch": self.watch}
         except Exception as e:
             self.log.exception("The wait for the job cannot go on in the triggerer")
-            event = {"error": f"{type(e).__name__}: {e}", "watch": self.watch}
+            event = {"error": f"{type(e).__name__}: {e}.", "watch": self.watch}
         await asyncio.sleep(max(0.0, began + LEAST_SECONDS - asyncio.get_running_loop().time()))
         return event
+
+    async def _hub(self, stack: AsyncExitStack, endpoint: Endpoint) -> Hub:
+        """The process's hub, once there are credentials for it: what is passing is waited out."""
+        loop, tries = asyncio.get_running_loop(), 0
+        give_up = loop.time() + CREDENTIALS_SECONDS
+        while True:
+            try:
+                return await stack.enter_async_context(shared_hub(endpoint, functools.partial(_credentials, endpoint)))
+            except ApiRefused as e:
+                tries += 1
+                pause, trouble = backoff(tries, random.random()), e
+            if not trouble.retryable or loop.time() + pause > give_up:
+                raise trouble
+            if worth_saying(tries):
+                self.log.warning("%s. Trying again; the job itself goes on.", str(trouble).rstrip("."))
+            await asyncio.sleep(pause)
 
     async def _cancel_if_killed(self) -> None:
         """Cancel the job if a user killed the task; not for a restart, a move to another triggerer, or the unknown."""
@@ -115,9 +140,19 @@ class CloudBatchJobTrigger(BaseTrigger):
             )
         if claim is not ownership.Claim.LOST:
             return
-        async with shared_hub(endpoint, functools.partial(_credentials, endpoint)) as hub:
-            request_id = identity.request_id(f"{watch.job}/cancel", self.owner)
-            await hub.cancel_surely(watch.job, request_id)
+        try:
+            async with shared_hub(endpoint, functools.partial(_credentials, endpoint)) as hub:
+                request_id = identity.request_id(f"{watch.job}/cancel", self.owner)
+                await hub.cancel_surely(watch.job, request_id)
+        except Exception as e:  # nobody awaits this for its result
+            self.log.error(
+                "The task was killed, but the job %s could not be cancelled (%s). It lives on and costs money; this "
+                "ends it: %s",
+                watch.job.job_id,
+                _words(e),
+                watch.job.cancel_command,
+            )
+            return
         self.log.warning("The task was killed: the job %s is being cancelled.", watch.job.job_id)
 
     def _timed_out(self) -> bool:
@@ -130,6 +165,17 @@ class CloudBatchJobTrigger(BaseTrigger):
 
 def _credentials(endpoint: Endpoint) -> Any:
     return connection.credentials(endpoint)[0]
+
+
+def _words(error: Exception) -> str:
+    """What is wrong, for who reads of it elsewhere: not that "the job was not submitted", since it was."""
+    if not isinstance(error, InvalidInput):
+        return str(error)
+    found = " ".join(str(finding) for finding in error.findings)
+    return (
+        f"{found} Workers have what the triggerer lacks: a connection that comes from an environment variable or a "
+        "secrets backend has to be there for the triggerer too."
+    )
 
 
 async def uncancellable(work: Coroutine[Any, Any, None], limit: float = KILL_SECONDS) -> None:

@@ -14,7 +14,7 @@ from airflow_batchstream.core.errors import Interrupted
 from airflow_batchstream.core.jobs import outcome
 from airflow_batchstream.core.jobs.handover import from_event
 from airflow_batchstream.core.jobs.lines import logs_explorer_url
-from airflow_batchstream.core.jobs.model import Sight
+from airflow_batchstream.core.jobs.model import JobName, Sight
 from airflow_batchstream.core.jobs.outcome import Outcome
 from airflow_batchstream.core.jobs.watch import Reason, Watch
 from airflow_batchstream.services.hub import Subject
@@ -71,16 +71,28 @@ def from_trigger(context: Any, event: Mapping[str, Any], next_time: str) -> Outc
     """
     ti = context["ti"]
     known = ti.xcom_pull(key=JOB_KEY, task_ids=ti.task_id, map_indexes=ti.map_index) or {}
-    lives_on = f"The job {known.get('name', '')} lives on; {next_time}."
+    lives_on = _lives_on(known, next_time)
     if error := event.get("error"):
-        raise Interrupted(f"The wait in the triggerer broke off: {error}. {lives_on}", job=known)
+        raise Interrupted(f"The wait in the triggerer broke off: {error}\n{lives_on}", job=known)
     try:
         ended = from_event(event.get("outcome") or {})
     except ValueError as e:
-        raise Interrupted(f"{e}. {lives_on}", job=known) from None
+        raise Interrupted(f"{e}.\n{lives_on}", job=known) from None
     if known and known.get("name") != str(ended.watch.job):
-        raise Interrupted(f"The triggerer told of another job, {ended.watch.job}. {lives_on}", job=known)
+        raise Interrupted(f"The triggerer told of another job, {ended.watch.job}.\n{lives_on}", job=known)
     return ended
+
+
+def _lives_on(known: Mapping[str, Any], next_time: str) -> str:
+    """What becomes of the job, and what it costs, where nobody waits for it any more."""
+    try:
+        job = JobName.parse(str(known.get("name")))
+    except ValueError:
+        return f"The job lives on and costs money; {next_time}."
+    return (
+        f"The job {job.job_id} lives on, and costs money until its end; {next_time}. This ends it: "
+        f"{job.cancel_command}\nConsole: {job.console_url}"
+    )
 
 
 def _note_links(operator: Teller, known: Outcome) -> None:

@@ -72,6 +72,11 @@ class JobName:
             f"{self.region}/jobs/{self.job_id}/details?project={self.project_id}"
         )
 
+    @property
+    def cancel_command(self) -> str:
+        """What ends the job by hand."""
+        return f"gcloud batch jobs cancel {self.job_id} --location={self.region} --project={self.project_id}"
+
     @classmethod
     def parse(cls, name: str) -> JobName:
         """Read ``projects/P/locations/R/jobs/J``; :class:`ValueError` for anything else."""

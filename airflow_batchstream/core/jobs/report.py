@@ -113,7 +113,7 @@ def _ended_by_cancel(outcome: Outcome) -> list[FailedTask]:
 def _remedy_of_refusal(outcome: Outcome) -> str:
     project = outcome.watch.job.project_id
     if outcome.watch.error_code == "UNAUTHENTICATED":
-        return "Check the credentials of the Google connection; a retry looks at the same job again."
+        return "Give the connection good credentials. The job was not touched; a retry looks at it again."
     return f"Airflow's account needs roles/batch.jobsEditor in project {project} (batch.jobs.get at least)."
 
 
@@ -187,9 +187,8 @@ def _money(outcome: Outcome) -> str:
         return "Costs: the job has ended; it costs nothing any more."
     if state is not None and (state.ending or outcome.watch.cancel_sent_at is not None):
         return "Costs: the job is on its way to its end; its VMs cost money until they are gone."
-    way_out = f"gcloud batch jobs cancel {job.job_id} --location={job.region} --project={job.project_id}"
     retry = "This ends it" if outcome.watch.observer else "A retry of this task adopts it; this ends it"
-    return f"Costs: the job lives on and costs money. {retry}: {way_out}"
+    return f"Costs: the job lives on and costs money. {retry}: {job.cancel_command}"
 
 
 def _cut(text: str, most: int) -> str:
