@@ -1,0 +1,224 @@
+"""Bad days of a deferred wait: what goes wrong between a triggerer and Batch, and what the user reads of it.
+
+Real triggers in this process against a local Batch; odd lines and a lost triggerer are in tests/airflow/test_bad_days.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from airflow.exceptions import AirflowFailException
+from deferred import Wait, again, at_once, deferred, in_loop, one_instant
+from submitting import until_state
+
+from airflow_batchstream.clients.google import GoogleClients
+from airflow_batchstream.core.endpoint import Endpoint
+from airflow_batchstream.core.errors import Interrupted, JobFailed, JobTimedOut
+from airflow_batchstream.core.jobs import patience
+from airflow_batchstream.emulator.testing import Local, running, start
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    with running(tmp_path_factory.mktemp("bad-days"), "--grace", "1") as one:
+        yield one
+
+
+@pytest.fixture
+def endpoint(local: Local) -> Endpoint:
+    return Endpoint.local(local.address)
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    with at_once():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def every_fault_happens(local: Local) -> Iterator[None]:
+    """A fault that matches nothing proves nothing."""
+    before = {fault["id"] for fault in local.faults()}
+    yield
+    assert all(fault["happened"] for fault in local.faults() if fault["id"] not in before)
+
+
+def waited(endpoint: Endpoint, name: str, text: str, during: Any = None, **watch: Any) -> Wait:
+    """A deferred task whose trigger has fired. ``during`` is awaited beside it."""
+
+    async def work() -> Wait:
+        async with GoogleClients(endpoint) as clients:
+            wait = await deferred(endpoint, name, text, clients, **watch)
+            beside = asyncio.ensure_future(during(clients, wait)) if during else None
+            await wait.run()
+            if beside:
+                await beside
+        return wait
+
+    found: Wait = in_loop(work)
+    return found
+
+
+def job_of(wait: Wait) -> str:
+    return wait.sight.name.job_id
+
+
+COSTS = "costs money"
+
+
+class TestBatchThatCannotBeReached:
+    def test_for_a_while_ends_no_wait_and_loses_no_line(self, local, endpoint):
+        local.inject({"method": "*", "job": "*blackout-*", "status": "UNAVAILABLE", "skip": 4, "times": 6})
+        wait = waited(endpoint, "blackout", "seq 20; sleep 2; seq 21 40")
+        assert wait.conclude()["state"] == "SUCCEEDED"
+        assert wait.log.lines == [str(n) for n in range(1, 41)]
+        assert "Batch could not be asked for the job (UNAVAILABLE: " in wait.log.warnings
+        assert "Trying again; the job itself goes on." in wait.log.warnings
+        assert any("Batch answers again, after it failed" in text for _, text in wait.log.said)
+
+    def test_since_it_restarts_is_waited_for(self, tmp_path):
+        """The machine of the local Batch goes and comes back: the task that ran on it has ended as if its VM had."""
+        local = start(tmp_path, ("--grace", "1"))
+        port, endpoint = local.address.rpartition(":")[2], Endpoint.local(local.address)
+        again_up: list[Local] = []
+
+        async def restart(clients: GoogleClients, wait: Wait) -> None:
+            while "begun" not in wait.log.lines:
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(local.stop, 9)
+            await asyncio.sleep(1.5)
+            again_up.append(await asyncio.to_thread(start, tmp_path, ("--port", port)))
+
+        try:
+            wait = waited(endpoint, "restart", "echo begun; sleep 60", restart)
+        finally:
+            for one in (local, *again_up):
+                one.stop()
+        with pytest.raises(JobFailed, match="exit code 50003"):
+            wait.conclude()
+        assert wait.log.lines == ["begun"]
+        assert "UNAVAILABLE" in wait.log.warnings
+
+    def test_until_the_deadline_is_told_with_what_the_job_costs(self, local, endpoint):
+        local.inject({"method": "*Job", "job": "*dark-*", "status": "UNAVAILABLE", "skip": 3})
+        wait = waited(endpoint, "dark", "sleep 30", timeout_at=3.0, cancel_wait=2.0)
+        with pytest.raises(JobTimedOut) as failed:
+            wait.conclude()
+        says = str(failed.value)
+        assert "did not end in time: timeout_seconds (3.0 s) has passed" in says
+        assert "It could not be cancelled (UNAVAILABLE" in says
+        assert f"lives on and {COSTS}" in says
+        assert f"gcloud batch jobs cancel {job_of(wait)}" in says
+        assert wait.sight.name.console_url in says
+
+
+class TestAConnectionThatIsMissingInTheTriggerer:
+    def test_is_named_and_the_job_goes_on(self, local, endpoint):
+        async def work() -> Wait:
+            async with GoogleClients(endpoint) as clients:
+                made = await deferred(endpoint, "no-connection", "sleep 30", clients)
+                wait = again(Endpoint(gcp_conn_id="worker_only"), made.sight)
+                await wait.run()
+                assert await until_state(clients, made.sight.name, "RUNNING")
+                await clients.cancel_job(made.sight.name, "")
+                return wait
+
+        wait = in_loop(work)
+        with pytest.raises(Interrupted) as failed:
+            wait.conclude()
+        says = str(failed.value)
+        assert "gcp_conn_id: there is no connection 'worker_only'." in says
+        assert "has to be there for the triggerer too" in says
+        assert "not submitted" not in says  # it was
+        assert f"The job {job_of(wait)} lives on, and {COSTS} until its end; a retry adopts it." in says
+        assert f"gcloud batch jobs cancel {job_of(wait)}" in says
+        assert wait.sight.name.console_url in says
+
+
+class TestBatchThatLooksAway:
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(patience, "REFUSAL_SECONDS", 2.0)
+
+    def test_for_want_of_a_role_ends_the_wait_for_good_and_names_the_role(self, local, endpoint):
+        local.inject({"method": "GetJob", "job": "forbidden-*", "status": "PERMISSION_DENIED", "skip": 3})
+        wait = waited(endpoint, "forbidden", "sleep 30")
+        with pytest.raises(AirflowFailException) as failed:
+            wait.conclude()
+        says = str(failed.value)
+        assert "Batch does not let us look at job" in says
+        assert "roles/batch.jobsEditor" in says
+        assert f"lives on and {COSTS}" in says
+        assert wait.sight.name.console_url in says
+
+
+class TestALogThatMayNotBeRead:
+    def test_is_said_once_with_the_role_that_is_missing_and_fails_nothing(self, local, endpoint):
+        local.inject({"method": "ListLogEntries", "job": "*unread-*", "status": "PERMISSION_DENIED"})
+        wait = waited(replace(endpoint, log_give_up=2.0), "unread", "seq 10; sleep 3")
+        assert wait.conclude()["state"] == "SUCCEEDED"
+        assert wait.log.lines == []
+        assert wait.log.warnings.count("The job's log cannot be read (PERMISSION_DENIED: ") == 1
+        assert "Airflow's account needs roles/logging.viewer in project test-project." in wait.log.warnings
+
+
+class TestAJobDeletedBySomebodyElse:
+    def test_fails_the_task_for_good_and_costs_nothing_any_more(self, endpoint):
+        async def delete(clients: GoogleClients, wait: Wait) -> None:
+            while "begun" not in wait.log.lines:
+                await asyncio.sleep(0.05)
+            await clients._batch.delete_job(name=str(wait.sight.name))
+
+        wait = waited(endpoint, "deleted", "echo begun; sleep 60", delete)
+        with pytest.raises(AirflowFailException) as failed:
+            wait.conclude()
+        says = str(failed.value)
+        assert f"Job {job_of(wait)} was deleted, and not by this task" in says
+        assert "it costs nothing any more" in says
+        assert wait.log.lines == ["begun"]
+
+
+class TestALogThatComesLate:
+    def test_is_shown_whole_in_order_and_at_its_own_time(self, local, endpoint):
+        """Received up to three seconds late, of a job that runs for five: as if it were a minute of Google's."""
+        local.inject({"job": "late-*", "late": 3.0, "hidden": 0.5})
+        wait = waited(endpoint, "late", "for i in $(seq 100); do echo $i; sleep 0.01; done; sleep 5")
+        assert sorted(map(int, wait.log.lines)) == list(range(1, 101))
+        by_time = [text for _, text in sorted(zip(wait.log.at, wait.log.lines, strict=True))]
+        assert by_time == [str(n) for n in range(1, 101)]
+
+
+class TestALineOfFiveMegabytes:
+    def test_is_shown_whole_in_pieces(self, endpoint):
+        wait = waited(endpoint, "huge", "echo before; head -c 5000000 /dev/zero | tr '\\0' x; echo; echo after")
+        assert (wait.log.lines[0], wait.log.lines[-1]) == ("before", "after")
+        pieces = wait.log.lines[1:-1]
+        assert max(len(piece.encode()) for piece in pieces) <= 8192
+        assert sum(piece.count("x") for piece in pieces) == 5_000_000
+        assert {piece.strip("↪↩ x") for piece in pieces} == {""}
+
+
+class TestTenThousandLinesOfOneInstant:
+    def test_are_each_shown_once_in_order(self, local, endpoint):
+        one_instant(local, "instant ")
+        wait = waited(endpoint, "instant", "for i in $(seq 10000); do echo instant $i; done")
+        assert wait.log.lines == [f"instant {n}" for n in range(1, 10_001)]
+        assert len(set(wait.log.at)) == 1
+
+
+class TestTwoTasksThatWaitForOneJob:
+    def test_have_every_line_once_each(self, endpoint):
+        async def work() -> list[Wait]:
+            async with GoogleClients(endpoint) as clients:
+                one = await deferred(endpoint, "shared", "seq 500; sleep 2; echo last", clients)
+                other = again(endpoint, one.sight)
+                await asyncio.gather(one.run(), other.run())
+                return [one, other]
+
+        for wait in in_loop(work):
+            assert wait.conclude()["state"] == "SUCCEEDED"
+            assert wait.log.lines == [*map(str, range(1, 501)), "last"]
