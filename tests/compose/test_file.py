@@ -121,6 +121,13 @@ class TestServices:
         for other, condition in waited:
             assert ("healthcheck" in services[other]) == (condition == "service_healthy")
 
+    def test_who_depends_on_another_reaches_it(self, services: dict[str, Any]) -> None:
+        for service in services.values():
+            for other in service.get("depends_on", {}):
+                assert set(service["networks"]) & set(services[other]["networks"]), other
+        for name in ("scheduler", "triggerer"):  # where tasks and triggers run
+            assert "local-batch" in services[name]["depends_on"]
+
     def test_every_airflow_has_the_same_settings(self, services: dict[str, Any]) -> None:
         def airflow(name: str) -> dict[str, str]:
             return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(postgres_programs() is None, reason="no Postgres (on Debian: apt install postgresql)"),
     pytest.mark.skipif(not known(), reason="not applicable: a machine whose system calls have other numbers"),
 ]
-DAGS = ("example_1_json_job", "example_3_submit_and_watch", "example_5_pipeline")
+DAGS = ("case_deferred", "example_1_json_job", "example_3_submit_and_watch", "example_5_pipeline")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,8 @@ def stack() -> Iterator[Stack]:
         folder = Path(name)
         folder.chmod(0o711)  # Postgres runs as another user
         make_env(folder / ".env")
+        for dags in (TOP / "dags", Path(__file__).parent / "dags"):
+            shutil.copytree(dags, folder / "dags", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         stack = Stack.read(folder)
         try:
             stack.up()
@@ -62,7 +65,14 @@ class TestServices:
         for task in (0, 1):
             assert lines.count((f"batch.group0.{task}", f"hello from task {task} of 2")) == 1
 
-    def test_a_deferred_sensor_shows_the_lines_from_the_triggerer(self, runs: dict[str, Run], stack: Stack) -> None:
+    def test_a_deferred_task_shows_its_lines_from_the_triggerer(self, runs: dict[str, Run], stack: Stack) -> None:
+        run = runs["case_deferred"]
+        assert run.wait() == "success", stack.printed()
+        lines = [line.text for line in run.task("job").log()]
+        assert [line for line in lines if line.startswith("line ")] == [f"line {n} of 12" for n in range(1, 13)]
+        assert len(list(stack.folder.glob("volumes/logs/dag_id=case_deferred/*/*/*.trigger.*"))) == 1
+
+    def test_a_sensor_shows_the_lines_of_another_tasks_job(self, runs: dict[str, Run], stack: Stack) -> None:
         run = runs["example_3_submit_and_watch"]
         assert run.wait() == "success", stack.printed()
         lines = [line.text for line in run.task("watch").log()]
@@ -80,7 +90,7 @@ class TestServices:
 
     def test_all_example_dags_are_there_and_none_is_broken(self, airflow: AirflowApi, runs: dict[str, Run]) -> None:
         assert airflow.import_errors() == []
-        assert airflow.dag_ids() == {path.stem for path in (TOP / "dags").glob("*.py")}
+        assert airflow.dag_ids() == {"case_deferred", *(path.stem for path in (TOP / "dags").glob("*.py"))}
 
     def test_every_health_check_holds(self, stack: Stack, runs: dict[str, Run]) -> None:
         checked = [name for name, service in stack.services.items() if "healthcheck" in service]

@@ -77,7 +77,8 @@ def config(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
 class Stack:
     """What ``docker compose up`` starts.
 
-    :param folder: an empty folder; the services' folders, volumes and output go there.
+    :param folder: where the file is read: with ``.env`` and ``dags``. The services' own folders, volumes and output go
+        there too.
     :param services: by name, as ``docker-compose config`` prints them.
     """
 
@@ -207,9 +208,8 @@ class Stack:
         for source, target in mounts:
             if not target.startswith(HOME):
                 continue
-            volume = TOP / Path(source).name if source.startswith("/") else self.folder / "volumes" / source
-            if not source.startswith("/"):
-                volume.mkdir(parents=True, exist_ok=True)
+            volume = self.folder / "volumes" / source  # a path, if the source is one
+            volume.mkdir(parents=True, exist_ok=True)
             place = Path(self.translate(name, target))
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(volume)
