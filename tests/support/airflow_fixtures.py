@@ -45,6 +45,7 @@ def live_airflow(tmp_path_factory: pytest.TempPathFactory, local_batch: Local) -
     buckets = f"file://{local_batch.state_dir}/buckets"
     env = {
         "BATCH_EMULATOR_HOST": local_batch.address,
+        **local_batch.tls_environment,  # the Google provider's own operators run beside ours
         "BATCHSTREAM_IMAGE": IMAGE,
         "BATCHSTREAM_BUCKET_URL": f"{buckets}/my-bucket",
     }

@@ -38,6 +38,11 @@ class BatchRest:
         """Cancel a job."""
         self._call("POST", f"{name}:cancel", {})
 
+    def named(self, prefix: str) -> list[dict[str, Any]]:
+        """All jobs whose id begins so."""
+        found = self._call("GET", f"{PARENT}/jobs?pageSize=1000").get("jobs", [])
+        return [job for job in found if job["name"].rpartition("/")[2].startswith(prefix)]
+
     def siblings(self, name: str) -> list[str]:
         """The ids of all jobs that were made for the same run of the same Dag, oldest first."""
         labels = self.job(name)["labels"]
