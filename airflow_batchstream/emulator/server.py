@@ -15,6 +15,7 @@ import fcntl
 import ipaddress
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -48,6 +49,8 @@ from airflow_batchstream.emulator.store import Store
 from airflow_batchstream.emulator.tls import prepare
 
 log = logging.getLogger(__name__)
+
+OPEN_FILES = 65_536
 
 Ready = Callable[[str], Awaitable[None]]
 """Called with ``HOST:PORT`` once the server answers."""
@@ -112,6 +115,7 @@ async def serve(config: Config, runtime: Runtime, ready: Ready, stop: asyncio.Ev
 
     :raises CannotServe: the port is taken, or another server uses the state.
     """
+    _raise_open_files()
     listener = _listen(config)
     local = LocalBatch(config, runtime)
     address = f"{config.host}:{listener.getsockname()[1]}"
@@ -216,6 +220,14 @@ def _listen(config: Config) -> socket.socket:
         ) from error
     listener.setblocking(False)
     return listener
+
+
+def _raise_open_files() -> None:
+    """A connection of gRPC over TLS takes five files, and hundreds may wait at once: many machines allow 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _lock(state: Path) -> Any:

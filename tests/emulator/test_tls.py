@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.client
 import json
 import os
+import resource
 import socket
 import ssl
 import stat
@@ -20,7 +22,7 @@ from typer.testing import CliRunner
 
 from airflow_batchstream.cli import app
 from airflow_batchstream.emulator import tls
-from airflow_batchstream.emulator.testing import Local, running
+from airflow_batchstream.emulator.testing import Local, running, start
 
 PARENT = "projects/tls-project/locations/us-central1"
 
@@ -178,6 +180,20 @@ class TestOnePortForAll:
             broken.sendall(b"\x16\x03\x01\x00\x05hello")
             assert not broken.recv(4096).startswith(b"HTTP")
         assert ask(emulator, "/v2/")[0] == 200
+
+    def test_many_may_be_connected_at_once_where_few_open_files_are_usual(self, tmp_path: Path) -> None:
+        usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, usual[1]))
+        try:
+            local = start(tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+        with contextlib.ExitStack() as at_end:
+            at_end.callback(local.stop)
+            for _ in range(80):
+                one = at_end.enter_context(connect(local, "localhost", "h2"))
+                one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+                assert one.recv(9)[3] == 4  # gRPC's own settings
 
     def test_a_stop_does_not_wait_for_open_connections(self, tmp_path: Path) -> None:
         with running(tmp_path) as local, connect(local, "localhost") as idle:
