@@ -108,21 +108,27 @@ class Stack:
 
     def down(self) -> list[int]:
         """End all processes and their descendants; the ids of those that only their environment gave away."""
-        for name, process in reversed(self.processes.items()):
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
-        end = time.monotonic() + STOP_SECONDS
-        for process in reversed(self.processes.values()):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.1, end - time.monotonic()))
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        database = self.processes.pop("postgres", None)
+        self._end(list(self.processes.values()), signal.SIGTERM)
+        self._end([database] if database else [], signal.SIGINT)  # what the image names as its signal to stop
         left = self._left()
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return left
+
+    @staticmethod
+    def _end(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(number)
+        end = time.monotonic() + STOP_SECONDS
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, end - time.monotonic()))
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def _left(self) -> list[int]:
         """Processes that still run with an environment of this stack."""
