@@ -131,6 +131,18 @@ class TestWhatIsNew:
         assert (stock["status"]["state"], ours["state"]) == (4, "SUCCEEDED")
         assert ours["exit_codes"] == {}
 
+    def test_what_reads_the_stock_xcom_finds_it_where_the_page_says(self, runs: dict[str, Run]) -> None:
+        for run in runs.values():
+            run.wait(within=180)
+        stock, ours = (run.task("submit").xcom() for run in runs.values())
+        counts = stock["status"]["task_groups"]["group0"]["counts"]
+        assert {state: int(count) for state, count in counts.items()} == ours["task_counts"] == {"SUCCEEDED": 2}
+        assert stock["create_time"][:10] == ours["created"][:10]
+        assert stock["status"]["run_duration"].endswith("s")
+        assert ours["started"] < ours["ended"]
+        assert len(stock["status"]["status_events"]) >= 3
+        assert {"task_groups", "allocation_policy", "labels", "uid", "name"} <= set(stock)
+
     def test_the_rendered_template_page_shows_no_environment(self, runs: dict[str, Run]) -> None:
         for run in runs.values():
             run.wait(within=180)

@@ -6,6 +6,7 @@ what a row says of the stock operator is what it did there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import import_module
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from airflow.providers.google.cloud.operators.cloud_batch import CloudBatchSubmitJobOperator
+from airflow.providers.google.cloud.triggers.cloud_batch import CloudBatchJobFinishedTrigger
 from airflow.sdk import BaseOperator
 from airflow_api import AirflowApi, Run, Task, until
 from batch_rest import BatchRest
@@ -67,21 +69,25 @@ class TestTheRelease:
 
 class TestAJobCancelledFromOutside:
     def test_stock_polls_on_and_ours_fails(self, runs: dict[str, Run], batch: BatchRest, local_batch: Local) -> None:
-        stock, ours = both(runs, "cancelled")
-        for which in ("stock", "ours"):
+        tasks = {which: runs["cancelled"].task(which) for which in ("stock", "deferred", "ours")}
+        for which in tasks:
             batch.cancel(job(batch, "cancelled", which)["name"])
-        for which in ("stock", "ours"):
+        for which in tasks:
             until(lambda w=which: job(batch, "cancelled", w)["status"]["state"] == "CANCELLED", 30, "CANCELLED")
-        (looks,) = local_batch.inject({"method": "GetJob", "job": "peer-cancelled-stock-*", "delay": 0.001})
-        assert ours.wait(within=60) == "failed"
-        assert "cancelled" in words(ours).lower()
+        looks = local_batch.inject(
+            *({"method": "GetJob", "job": f"peer-cancelled-{w}-*", "delay": 0.001} for w in ("stock", "deferred"))
+        )
+        assert tasks["ours"].wait(within=60) == "failed"
+        assert "cancelled" in words(tasks["ours"]).lower()
 
         def seen() -> bool:
-            return next(fault for fault in local_batch.faults() if fault["id"] == looks)["happened"] >= 10
+            return all(fault["happened"] >= 10 for fault in local_batch.faults() if fault["id"] in looks)
 
-        until(seen, 60, "ten looks at a job that is CANCELLED")
-        assert stock.state() == "running"
-        stock.mark("failed")
+        until(seen, 60, "ten looks at jobs that are CANCELLED")
+        assert tasks["stock"].state() == "running"
+        assert tasks["deferred"].state() == "deferred"
+        for which in ("stock", "deferred"):
+            tasks[which].mark("failed")
 
 
 class TestAWorkerThatDies:
@@ -134,15 +140,19 @@ class TestAJobThatFails:
 
 class TestATaskThatIsMarkedFailed:
     def test_stock_leaves_its_job_running_and_ours_cancels_it(self, runs: dict[str, Run], batch: BatchRest) -> None:
-        stock, ours = both(runs, "marked")
-        names = {which: job(batch, "marked", which)["name"] for which in ("stock", "ours")}
-        until(lambda: ours.xcom("batch_job"), 30, "our job to be known")
-        for task in (stock, ours):
+        tasks = {which: runs["marked"].task(which) for which in ("stock", "deferred", "ours")}
+        names = {which: job(batch, "marked", which)["name"] for which in tasks}
+        until(lambda: tasks["ours"].xcom("batch_job"), 30, "our job to be known")
+        tasks["deferred"].wait("deferred")
+        for task in tasks.values():
             task.mark("failed")
         until(lambda: batch.state(names["ours"]) == "CANCELLED", 30, "our job to be cancelled")
-        assert batch.state(names["stock"]) == "RUNNING"
+        time.sleep(5)  # Airflow kills a task within these, and cancels a trigger within one
+        assert [batch.state(names[which]) for which in ("stock", "deferred")] == ["RUNNING", "RUNNING"]
         assert CloudBatchSubmitJobOperator.on_kill is BaseOperator.on_kill
-        batch.cancel(names["stock"])
+        assert "on_kill" not in vars(CloudBatchJobFinishedTrigger)
+        for which in ("stock", "deferred"):
+            batch.cancel(names[which])
 
 
 class TestATimeout:

@@ -25,12 +25,12 @@ def job(script: str, **container: Any) -> dict[str, Any]:
     }
 
 
-def stock(event: str, spec: dict[str, Any], **more: Any) -> None:
+def stock(event: str, spec: dict[str, Any], *, task_id: str = "stock", **more: Any) -> None:
     """The task ``stock``."""
     CloudBatchSubmitJobOperator(
-        task_id="stock",
+        task_id=task_id,
         job=spec,
-        job_name=f"peer-{event}-stock-{{{{ dag_run.start_date | ts_nodash | lower }}}}",
+        job_name=f"peer-{event}-{task_id}-{{{{ dag_run.start_date | ts_nodash | lower }}}}",
         project_id="my-project",
         region="us-central1",
         polling_period_seconds=1,
@@ -40,9 +40,13 @@ def stock(event: str, spec: dict[str, Any], **more: Any) -> None:
 
 
 def pair(event: str, script: str, **more: Any) -> None:
-    """A Dag with the tasks ``stock`` and ``ours``, which get the same job and the same arguments."""
+    """A Dag with the tasks ``stock`` and ``ours``, which get the same job and the same arguments; where a job can end
+    without its task, also ``deferred``, the stock operator with its trigger.
+    """
     with DAG(dag_id=f"peer_{event}", schedule=None, catchup=False):
         stock(event, job(script), **more)
+        if event in ("cancelled", "marked"):
+            stock(event, job(script), task_id="deferred", deferrable=True, **more)
         CloudBatchStreamingJobOperator(
             task_id="ours",
             job=job(script),
