@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.google.cloud.operators.cloud_batch import CloudBatchSubmitJobOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 
 from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
 
@@ -25,9 +25,9 @@ def job(script: str, **container: Any) -> dict[str, Any]:
     }
 
 
-def stock(event: str, spec: dict[str, Any], *, task_id: str = "stock", **more: Any) -> None:
-    """The task ``stock``."""
-    CloudBatchSubmitJobOperator(
+def submit(operator: type[BaseOperator], task_id: str, event: str, spec: dict[str, Any], **more: Any) -> None:
+    """A task that submits the job under a name of its own."""
+    operator(
         task_id=task_id,
         job=spec,
         job_name=f"peer-{event}-{task_id}-{{{{ dag_run.start_date | ts_nodash | lower }}}}",
@@ -44,18 +44,10 @@ def pair(event: str, script: str, **more: Any) -> None:
     without its task, also ``deferred``, the stock operator with its trigger.
     """
     with DAG(dag_id=f"peer_{event}", schedule=None, catchup=False):
-        stock(event, job(script), **more)
+        submit(CloudBatchSubmitJobOperator, "stock", event, job(script), **more)
+        submit(CloudBatchStreamingJobOperator, "ours", event, job(script), **more)
         if event in ("cancelled", "marked"):
-            stock(event, job(script), task_id="deferred", deferrable=True, **more)
-        CloudBatchStreamingJobOperator(
-            task_id="ours",
-            job=job(script),
-            project_id="my-project",
-            region="us-central1",
-            polling_period_seconds=1,
-            retry_delay=timedelta(seconds=1),
-            **more,
-        )
+            submit(CloudBatchSubmitJobOperator, "deferred", event, job(script), deferrable=True, **more)
 
 
 pair("exit", "echo why >&2; exit 3")
@@ -68,4 +60,5 @@ pair("timeout", LONG, timeout_seconds=6)
 
 with DAG(dag_id="peer_ignored", schedule=None, catchup=False):
     # Ours refuses this job when the Dag file is parsed.
-    stock("ignored", job("echo done", enableImageStreaming=True, options="--network none", blockExternalNetwork=True))
+    ignored = {"enableImageStreaming": True, "options": "--network none", "blockExternalNetwork": True}
+    submit(CloudBatchSubmitJobOperator, "stock", "ignored", job("echo done", **ignored))
