@@ -210,8 +210,10 @@ class Hub:
 
 
 def _lives(watch: Watch, ended: Ended) -> bool:
-    """Whether a job that was only looked at goes on, and its log with it: there is no end of either to wait for."""
-    return watch.observer and ended.sight is not None and not ended.sight.state.ended
+    """Whether the job goes on, and its log with it: there is no end of either to wait for."""
+    state = ended.sight.state if ended.sight else watch.state
+    gone = ended.reason is Reason.GONE or watch.error_code == "NOT_FOUND"
+    return not gone and not (state is not None and state.ended)
 
 
 @asynccontextmanager
