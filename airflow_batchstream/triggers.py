@@ -171,10 +171,10 @@ def _words(error: Exception) -> str:
     """What is wrong, for who reads of it elsewhere: not that "the job was not submitted", since it was."""
     if not isinstance(error, InvalidInput):
         return str(error)
-    found = " ".join(str(finding) for finding in error.findings)
+    found = " ".join(f"{finding.path}: {finding.says}" for finding in error.findings)
     return (
-        f"{found} Workers have what the triggerer lacks: a connection that comes from an environment variable or a "
-        "secrets backend has to be there for the triggerer too."
+        f"{found} The triggerer reads the connection itself: one that comes from an environment variable or a secrets "
+        "backend, and its key's file, have to be there for the triggerer as for workers."
     )
 
 

@@ -40,6 +40,8 @@ def of_trouble(watch: Watch) -> tuple[News, ...]:
     """The last failure, at the first of a row and then at each doubling."""
     if not patience.worth_saying(watch.errors):
         return ()
+    if watch.error_code == "NOT_FOUND":
+        return (News(logging.WARNING, f"Batch does not know the job ({watch.error}). Looking again, to be sure."),)
     so_often = "" if watch.errors == 1 else f", {watch.errors} times in a row"
     says = f"Batch could not be asked for the job{so_often} ({watch.error}). Trying again; the job itself goes on."
     return (News(logging.WARNING, says),)

@@ -172,7 +172,8 @@ def _last_words(outcome: Outcome, tail: int) -> list[str]:
     if lines:
         return [f"The last lines printed{' by failed tasks' if of_failed else ''}:", *_quoted(lines[-tail:])]
     if outcome.agent_tail:
-        return ["The job printed nothing. The last lines of Batch's agent:", *_quoted(outcome.agent_tail[-tail:])]
+        nothing = "printed nothing" if outcome.state is not None and outcome.state.ended else "has printed nothing yet"
+        return [f"The job {nothing}. The last lines of Batch's agent:", *_quoted(outcome.agent_tail[-tail:])]
     return []
 
 
@@ -187,7 +188,8 @@ def _money(outcome: Outcome) -> str:
         return "Costs: the job has ended; it costs nothing any more."
     if state is not None and (state.ending or outcome.watch.cancel_sent_at is not None):
         return "Costs: the job is on its way to its end; its VMs cost money until they are gone."
-    retry = "This ends it" if outcome.watch.observer else "A retry of this task adopts it; this ends it"
+    final = outcome.reason is Reason.REFUSED and outcome.watch.error_code != "UNAUTHENTICATED"
+    retry = "This ends it" if outcome.watch.observer or final else "A retry of this task adopts it; this ends it"
     return f"Costs: the job lives on and costs money. {retry}: {job.cancel_command}"
 
 
