@@ -1,25 +1,34 @@
 """Bad days of a deferred wait: what goes wrong between a triggerer and Batch, and what the user reads of it.
 
-Real triggers in this process against a local Batch; odd lines and a lost triggerer are in tests/airflow/test_bad_days.py.
+Real triggers in this process against a local Batch. Odd lines and a lost triggerer: tests/airflow/test_bad_days.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-from airflow.exceptions import AirflowFailException
-from deferred import Wait, again, at_once, deferred, in_loop, one_instant
+from deferred import Wait, again, at_once, deferred, in_loop, one_instant, until_line
 from submitting import until_state
+from token_server import TokenServer
 
 from airflow_batchstream.clients.google import GoogleClients
+from airflow_batchstream.connection import credentials
 from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import Interrupted, JobFailed, JobTimedOut
+from airflow_batchstream.core.errors import ApiRefused, Interrupted, JobFailed, JobTimedOut
 from airflow_batchstream.core.jobs import patience
+from airflow_batchstream.core.jobs.handover import from_event
+from airflow_batchstream.core.jobs.outcome import result
 from airflow_batchstream.emulator.testing import Local, running, start
+from airflow_batchstream.operators.errors import AirflowFailException
+from airflow_batchstream.services.shared import shared_hub
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +96,7 @@ class TestBatchThatCannotBeReached:
         again_up: list[Local] = []
 
         async def restart(clients: GoogleClients, wait: Wait) -> None:
-            while "begun" not in wait.log.lines:
-                await asyncio.sleep(0.05)
+            await until_line(wait, "begun")
             await asyncio.to_thread(local.stop, 9)
             await asyncio.sleep(1.5)
             again_up.append(await asyncio.to_thread(start, tmp_path, ("--port", port)))
@@ -132,7 +140,7 @@ class TestAConnectionThatIsMissingInTheTriggerer:
             wait.conclude()
         says = str(failed.value)
         assert "gcp_conn_id: there is no connection 'worker_only'." in says
-        assert "has to be there for the triggerer too" in says
+        assert "have to be there for the triggerer as for workers" in says
         assert "not submitted" not in says  # it was
         assert f"The job {job_of(wait)} lives on, and {COSTS} until its end; a retry adopts it." in says
         assert f"gcloud batch jobs cancel {job_of(wait)}" in says
@@ -149,11 +157,125 @@ class TestBatchThatLooksAway:
         wait = waited(endpoint, "forbidden", "sleep 30")
         with pytest.raises(AirflowFailException) as failed:
             wait.conclude()
-        says = str(failed.value)
+        says, job = str(failed.value), result(from_event(wait.events[0]["outcome"]))
+        assert (job["state"], job["ended"]) == ("RUNNING", None)
         assert "Batch does not let us look at job" in says
         assert "roles/batch.jobsEditor" in says
-        assert f"lives on and {COSTS}" in says
+        assert "The job has printed nothing yet." in says
+        assert f"lives on and {COSTS}. This ends it: gcloud batch jobs cancel {job_of(wait)}" in says  # no retry comes
         assert wait.sight.name.console_url in says
+
+
+class TestCredentialsThatExpire:
+    """Real ones (workload identity) with a token server of the test's; calls go to Google's names, with TLS."""
+
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(patience, "REFUSAL_SECONDS", 3.0)
+
+    @pytest.fixture
+    def tokens(self) -> Iterator[TokenServer]:
+        with TokenServer() as server:
+            yield server
+
+    @pytest.fixture
+    def google(self, local: Local, tokens: TokenServer, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
+        """Google, as far as its clients can tell, by a connection ``federated``."""
+        universe = local.tls_environment["GOOGLE_CLOUD_UNIVERSE_DOMAIN"]
+        # gRPC reads the variable with the roots once in a process.
+        roots = grpc.ssl_channel_credentials(
+            Path(local.tls_environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"]).read_bytes()
+        )
+        composed = functools.partial(grpc.composite_channel_credentials, roots)
+        monkeypatch.setattr(grpc, "compute_engine_channel_credentials", composed)
+        monkeypatch.setenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN", universe)
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test-project")
+        extra = {"credential_config_file": tokens.account(local.state_dir / "subject", universe)}
+        connection = {"conn_type": "google_cloud_platform", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_FEDERATED", json.dumps(connection))
+        own = Endpoint.local(local.address)
+        return replace(own, emulator="", gcp_conn_id="federated")
+
+    def test_and_cannot_be_renewed_for_a_while_end_no_wait(self, endpoint, google, tokens):
+        async def outage(clients: GoogleClients, wait: Wait) -> None:
+            await until_line(wait, "1")
+            tokens.answer = 503, {"error": "temporarily_unavailable"}
+            await asyncio.sleep(4.0)  # longer than a refusal is borne
+            tokens.answer = tokens.GOOD
+
+        wait = self.federated(endpoint, google, "tokens-late", "echo 1; sleep 5; echo 2", outage)
+        assert wait.conclude()["state"] == "SUCCEEDED"
+        assert wait.log.lines == ["1", "2"]
+        assert "(UNAVAILABLE: No access token comes from the connection 'federated': " in wait.log.warnings
+
+    @pytest.mark.parametrize("how", ["revoked", "not accepted"])
+    def test_for_good_end_it_with_the_connections_name_and_leave_the_job(self, local, endpoint, google, tokens, how):
+        async def expire(clients: GoogleClients, wait: Wait) -> None:
+            await until_line(wait, "1")
+            if how == "revoked":
+                tokens.answer = 400, {"error": "invalid_grant", "error_description": "Token has been revoked."}
+            else:
+                local.inject({"method": "GetJob", "job": f"{job_of(wait)}", "status": "UNAUTHENTICATED"})
+
+        name = f"tokens-{how.replace(' ', '-')}"
+        wait = self.federated(endpoint, google, name, "echo 1; sleep 60", expire)
+        local.heal()
+        with pytest.raises(ApiRefused) as failed:  # so Airflow's retries are used
+            wait.conclude()
+        says = str(failed.value)
+        reason = "No access token comes from" if how == "revoked" else "The credentials of"
+        assert f"UNAUTHENTICATED: {reason} the connection 'federated'" in says
+        assert "Give the connection good credentials. The job was not touched; a retry looks at it again." in says
+        assert f"lives on and {COSTS}. A retry of this task adopts it" in says
+        assert wait.sight.name.console_url in says
+        assert self.state(endpoint, wait) == "RUNNING"
+
+    def test_are_taken_anew_from_the_connection_for_the_next_wait(self, endpoint, google, tokens, monkeypatch):
+        """While the hub with the old ones is still in use: a busy triggerer's always is."""
+
+        async def work() -> tuple[Wait, Wait]:
+            async with GoogleClients(endpoint) as clients, shared_hub(google, lambda: credentials(google)[0]):
+                old = again(google, (await deferred(endpoint, "tokens-new", "echo 1; sleep 8; echo 2", clients)).sight)
+                beside = asyncio.create_task(old.run())
+                await until_line(old, "1")
+                tokens.answer = 400, {"error": "invalid_grant"}
+                await beside
+                with TokenServer() as elsewhere:
+                    extra = {"credential_config_file": elsewhere.account(tokens.subject, tokens.universe)}
+                    connection = {"conn_type": "google_cloud_platform", "extra": extra}
+                    monkeypatch.setenv("AIRFLOW_CONN_FEDERATED", json.dumps(connection))
+                    retry = again(google, old.sight)
+                    await retry.run()
+                return old, retry
+
+        old, retry = in_loop(work)
+        with pytest.raises(ApiRefused):
+            old.conclude()
+        assert retry.conclude()["state"] == "SUCCEEDED"
+        assert retry.log.lines == ["1", "2"]
+
+    @staticmethod
+    def federated(endpoint: Endpoint, google: Endpoint, name: str, text: str, during: Any) -> Wait:
+        """A job made over plain text, waited for as if by Google's names."""
+
+        async def work() -> Wait:
+            async with GoogleClients(endpoint) as clients:
+                wait = again(google, (await deferred(endpoint, name, text, clients)).sight)
+                beside = asyncio.create_task(during(clients, wait))
+                await wait.run()
+                await beside
+                return wait
+
+        found: Wait = in_loop(work)
+        return found
+
+    @staticmethod
+    def state(endpoint: Endpoint, wait: Wait) -> str:
+        async def work() -> str:
+            async with GoogleClients(endpoint) as clients:
+                return str((await clients.get_job(wait.sight.name)).state)
+
+        return str(in_loop(work))
 
 
 class TestALogThatMayNotBeRead:
@@ -169,8 +291,7 @@ class TestALogThatMayNotBeRead:
 class TestAJobDeletedBySomebodyElse:
     def test_fails_the_task_for_good_and_costs_nothing_any_more(self, endpoint):
         async def delete(clients: GoogleClients, wait: Wait) -> None:
-            while "begun" not in wait.log.lines:
-                await asyncio.sleep(0.05)
+            await until_line(wait, "begun")
             await clients._batch.delete_job(name=str(wait.sight.name))
 
         wait = waited(endpoint, "deleted", "echo begun; sleep 60", delete)
@@ -180,6 +301,8 @@ class TestAJobDeletedBySomebodyElse:
         assert f"Job {job_of(wait)} was deleted, and not by this task" in says
         assert "it costs nothing any more" in says
         assert wait.log.lines == ["begun"]
+        assert "Batch does not know the job (NOT_FOUND: " in wait.log.warnings
+        assert "the job itself goes on" not in wait.log.warnings
 
 
 class TestALogThatComesLate:

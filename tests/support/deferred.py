@@ -113,6 +113,12 @@ def again(endpoint: Endpoint, sight: Sight, **watch: Any) -> Wait:
     return Wait(endpoint, sight, CloudBatchJobTrigger(wait.as_dict(), endpoint.as_dict(), {"image": "i"}))
 
 
+async def until_line(wait: Wait, text: str) -> None:
+    """Wait until a container's line is in the task log."""
+    while text not in wait.log.lines:  # noqa: ASYNC110 - lines are logged from a thread
+        await asyncio.sleep(0.05)
+
+
 def in_loop(work: Callable[[], Awaitable[Any]], within: float = 60.0) -> Any:
     """Run it to its end."""
 
