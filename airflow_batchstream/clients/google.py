@@ -63,7 +63,9 @@ class GoogleClients:
     def __init__(self, endpoint: Endpoint, credentials: Credentials | None = None) -> None:
         self.endpoint = endpoint
         if endpoint.emulator:
-            self._channel = grpc.aio.insecure_channel(endpoint.emulator, options=_CHANNEL_OPTIONS)
+            # A proxy for the world outside is none for a local Batch.
+            direct = (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0))
+            self._channel = grpc.aio.insecure_channel(endpoint.emulator, options=direct)
             anonymous = AnonymousCredentials()
             self._batch = batch_v1.BatchServiceAsyncClient(
                 credentials=None,
