@@ -20,7 +20,8 @@ from typing import Any
 import psutil
 import pytest
 from airflow_api import AirflowApi, LogLine, Run, Task, until
-from kill_matrix import BatchAccount, LossyAirflow, Table, created, reached, without_seconds
+from kill_matrix import BatchAccount, Table, created, reached, without_seconds
+from live_airflow import LiveAirflow
 
 from airflow_batchstream.emulator.testing import Local
 
@@ -111,7 +112,7 @@ def whole(lines: list[str]) -> None:
 class Stage:
     """The one Airflow and its Batch, and what was done when."""
 
-    airflow: LossyAirflow
+    airflow: LiveAirflow
     api: AirflowApi
     batch: BatchAccount
     stops: Path
@@ -187,7 +188,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, local_batch: Local) -> Itera
     """An Airflow with a triggerer."""
     stops = tmp_path_factory.mktemp("stops")
     env = {"BATCH_EMULATOR_HOST": local_batch.address, "BATCHSTREAM_IMAGE": IMAGE, "BATCHSTREAM_STOP": str(stops)}
-    airflow = LossyAirflow(tmp_path_factory.mktemp("kills") / "home", DAGS, env | SETTINGS, triggerer=True)
+    airflow = LiveAirflow(tmp_path_factory.mktemp("kills") / "home", DAGS, env | SETTINGS, triggerer=True)
     airflow.start(["kill_dagrun_timeout_sync", "kill_triggerer_deferrable"])
     local_batch.inject({"job": "kill-queued-timeout*", "stay": "QUEUED", "seconds": 600})
     try:

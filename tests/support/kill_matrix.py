@@ -1,12 +1,10 @@
-"""What the kill matrix needs beside the common harnesses: an Airflow whose triggerer can be lost, the local Batch's own
-account of a job, and the table of what was seen, as docs/reliability.md shows it.
+"""What the kill matrix needs beside the common harnesses: the local Batch's own account of a job, and the table of what
+was seen, as docs/reliability.md shows it.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,27 +14,9 @@ from typing import Any
 
 from airflow_api import Run
 from batch_rest import PARENT, BatchRest
-from live_airflow import LiveAirflow
 
 COLUMNS = ("sync", "sync, mapped", "deferrable", "deferrable, mapped")
 NOTHING = "–"
-
-
-class LossyAirflow(LiveAirflow):
-    """An Airflow whose triggerer can go and come back."""
-
-    def lose_triggerer(self, how: int) -> None:
-        """SIGTERM tells its main process to stop, as a pod's shutdown does; SIGKILL ends all, as a lost machine."""
-        process = self.processes["triggerer"]
-        if how == signal.SIGKILL:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.send_signal(how)
-        process.wait(60)
-
-    def bring_triggerer_back(self) -> None:
-        """Start one again."""
-        self.processes["triggerer"] = self._run("triggerer", ["--skip-serve-logs"])
 
 
 @dataclass(frozen=True)

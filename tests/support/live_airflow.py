@@ -130,6 +130,19 @@ class LiveAirflow:
         for path in self.database.parent.glob(f"{self.database.name}*"):
             path.unlink(missing_ok=True)
 
+    def lose_triggerer(self, how: int) -> None:
+        """SIGTERM tells its main process to stop, as a pod's shutdown does; SIGKILL ends all, as a lost machine."""
+        process = self.processes["triggerer"]
+        if how == signal.SIGKILL:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.send_signal(how)
+        process.wait(60)
+
+    def bring_triggerer_back(self) -> None:
+        """Start one again."""
+        self.processes["triggerer"] = self._run("triggerer", ["--skip-serve-logs"])
+
     def printed(self, lines: int = 30) -> str:
         """The last lines of each process, for the message of a failed test."""
         files = sorted(self.home.glob("*.out"))
