@@ -11,7 +11,7 @@
     ├── JobCancelled            the job was cancelled or deleted, and not by this task
     ├── StateMissed             the job ended without the state that a sensor waited for
     ├── JobTimedOut             a deadline passed; the message says what became of the job
-    └── Interrupted             the worker was told to stop; the job lives on and a retry adopts it
+    └── Interrupted             the wait broke off (a worker that stops, a triggerer that cannot); the job lives on
 
 ``retryable`` says whether running the same task again can help: where it is False, the operators fail the task without
 Airflow's retries.
@@ -127,6 +127,6 @@ class JobTimedOut(JobError):
 
 
 class Interrupted(JobError):
-    """The worker was told to stop while the job ran. The job lives on; a retry adopts it."""
+    """The worker was told to stop while the job ran, or the triggerer cannot wait. A retry adopts the job."""
 
     retryable = True
