@@ -12,8 +12,8 @@ import ipaddress
 import logging
 import random
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -128,19 +128,25 @@ class Fetcher:
         accept: str = "*/*",
         authorization: str = "",
         tries: int | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        sent: Mapping[str, str] | None = None,
     ) -> Answer:
         """The answer to a request, whatever its status, after redirects and repetitions.
 
         :param limit: bytes of the body of a successful answer; a longer one is refused unread.
         :param authorization: header for the first host only; never sent without TLS.
         :param tries: instead of the limits' own.
+        :param content: what to send, for methods that send; a redirect of theirs is returned, not followed. A stream
+            can be sent once, so ``tries`` is then 1.
+        :param sent: further headers: the content's type, its length if it is a stream.
         :raises FetchError: no answer, or one that breaks a bound.
         """
-        headers = {"Accept": accept, "Accept-Encoding": "identity"}  # nothing to unpack, so nothing that explodes
+        # Nothing to unpack, so nothing that explodes.
+        headers = {"Accept": accept, "Accept-Encoding": "identity"} | dict(sent or {})
         most = tries or self.limits.tries
         for attempt in range(1, most + 1):
             try:
-                answer = await self._follow(method, url, headers, authorization, limit)
+                answer = await self._follow(method, url, headers, authorization, limit, content)
             except FetchError as failure:
                 if not failure.passing or attempt == most:
                     raise
@@ -152,14 +158,22 @@ class Fetcher:
             await asyncio.sleep(self._pause(attempt, asked))
         raise AssertionError("unreachable")
 
-    async def _follow(self, method: str, url: str, headers: dict[str, str], authorization: str, limit: int) -> Answer:
+    async def _follow(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        authorization: str,
+        limit: int,
+        content: bytes | AsyncIterable[bytes] | None = None,
+    ) -> Answer:
         here = _url(url)
         secret = authorization if here.scheme == "https" else ""
         for _ in range(self.limits.redirects + 1):
             sent = headers | {"Authorization": secret} if secret else headers
             with _unlogged():
-                answer = await self._once(method, here, sent, limit)
-            if answer.status not in _REDIRECTS:
+                answer = await self._once(method, here, sent, limit, content)
+            if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return answer
             target = _url(answer.headers.get("location", ""), here)
             await self._refuse_unsafe(here, target)
@@ -168,14 +182,72 @@ class Fetcher:
             here = target
         raise FetchError(f"{_shown(url)} redirects more than {self.limits.redirects} times", passing=False)
 
-    async def _once(self, method: str, url: httpx2.URL, headers: dict[str, str], limit: int) -> Answer:
+    async def _once(
+        self,
+        method: str,
+        url: httpx2.URL,
+        headers: dict[str, str],
+        limit: int,
+        content: bytes | AsyncIterable[bytes] | None = None,
+    ) -> Answer:
+        async with self._opened(method, url, headers, content) as response:
+            # An error or a redirect is read to be quoted, and no further; a success must be whole.
+            whole = 200 <= response.status_code < 300
+            body = await self._read(response, limit if whole else _LONGEST_ERROR, whole)
+            return Answer(response.status_code, dict(response.headers), body, str(url))
+
+    @asynccontextmanager
+    async def stream(self, url: str, *, authorization: str = "") -> AsyncGenerator[tuple[Answer, AsyncIterator[bytes]]]:
+        """A body of any length, piece by piece, after redirects; not repeated. Whoever reads it bounds it.
+
+        :param authorization: header for the first host only; never sent without TLS.
+        :return: the answer, without its body unless it is an error, and the pieces.
+        :raises FetchError: no answer; also while the pieces are read.
+        """
+        here, headers = _url(url), {"Accept": "*/*", "Accept-Encoding": "identity"}
+        secret = authorization if here.scheme == "https" else ""
+        for _ in range(self.limits.redirects + 1):
+            sent = headers | {"Authorization": secret} if secret else headers
+            with _unlogged():
+                async with self._opened("GET", here, sent) as response:
+                    status, told = response.status_code, dict(response.headers)
+                    if status not in _REDIRECTS:
+                        error = b"" if status == 200 else await self._read(response, _LONGEST_ERROR, False)
+                        yield Answer(status, told, error, str(here)), self._pieces(response)
+                        return
+            target = _url(told.get("location", ""), here)
+            await self._refuse_unsafe(here, target)
+            secret = secret if _origin(target) == _origin(here) else ""
+            here = target
+        raise FetchError(f"{_shown(url)} redirects more than {self.limits.redirects} times", passing=False)
+
+    async def place(self, answer: Answer) -> tuple[str, bool]:
+        """The address in an answer's ``Location``, which something is to be sent to, and whether its host is the same.
+
+        :raises FetchError: there is none, or one into the machine or the network that this runs in.
+        """
+        here = _url(answer.url)
+        target = _url(answer.headers.get("location", ""), here)
+        same = _origin(target) == _origin(here)
+        if not same:
+            await self._refuse_unsafe(here, target)
+        return str(target), same
+
+    @asynccontextmanager
+    async def _opened(
+        self,
+        method: str,
+        url: httpx2.URL,
+        headers: dict[str, str],
+        content: bytes | AsyncIterable[bytes] | None = None,
+    ) -> AsyncGenerator[httpx2.Response]:
+        """A response whose body has yet to be read; what goes wrong until it is closed becomes a FetchError."""
         self.requests += 1
         try:
-            async with self._client.stream(method, url, headers=headers, follow_redirects=False) as response:
-                # An error or a redirect is read to be quoted, and no further; a success must be whole.
-                whole = 200 <= response.status_code < 300
-                body = await self._read(response, limit if whole else _LONGEST_ERROR, whole)
-                return Answer(response.status_code, dict(response.headers), body, str(url))
+            async with self._client.stream(
+                method, url, headers=headers, content=content, follow_redirects=False
+            ) as response:
+                yield response
         except httpx2.TimeoutException:
             bounds = f"{self.limits.connect:g} s to connect, {self.limits.pause:g} s of silence"
             words = f"{url.host} did not answer in time ({bounds} are allowed)"
@@ -207,6 +279,11 @@ class Fetcher:
                     raise too_long
                 break
         return b"".join(chunks)[:limit]
+
+    async def _pieces(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+        async for chunk in response.aiter_raw():
+            self.bytes_read += len(chunk)
+            yield chunk
 
     async def _refuse_unsafe(self, here: httpx2.URL, target: httpx2.URL) -> None:
         """Refuse a redirect into the machine or the network that this runs in; a local Batch's own address excepted."""
