@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from deferred import Wait, again, at_once, deferred, in_loop, one_instant, until
 from submitting import until_state
 from token_server import TokenServer
 
+from airflow_batchstream import ownership
 from airflow_batchstream.clients.google import GoogleClients
 from airflow_batchstream.connection import credentials
 from airflow_batchstream.core.endpoint import Endpoint
@@ -28,7 +30,9 @@ from airflow_batchstream.core.jobs.handover import from_event
 from airflow_batchstream.core.jobs.outcome import result
 from airflow_batchstream.emulator.testing import Local, running, start
 from airflow_batchstream.operators.errors import AirflowFailException
+from airflow_batchstream.ownership import Claim
 from airflow_batchstream.services.shared import shared_hub
+from airflow_batchstream.triggers import CloudBatchJobTrigger
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +234,22 @@ class TestCredentialsThatExpire:
         assert wait.sight.name.console_url in says
         assert self.state(endpoint, wait) == "RUNNING"
 
+    def test_that_do_not_come_when_the_triggerer_starts_are_waited_for(self, endpoint, google, tokens, monkeypatch):
+        """As a metadata server that is slower to start. Here it is the project's name that cannot be looked up."""
+        good = os.environ["AIRFLOW_CONN_FEDERATED"]
+        monkeypatch.setenv("AIRFLOW_CONN_FEDERATED", good.replace("/pool", "/projects/1/pool"))
+
+        async def come(clients: GoogleClients, wait: Wait) -> None:
+            while not wait.log.warnings:  # noqa: ASYNC110 - logged from a thread
+                await asyncio.sleep(0.05)
+            monkeypatch.setenv("AIRFLOW_CONN_FEDERATED", good)
+
+        wait = self.federated(endpoint, google, "tokens-slow", "echo 1", come)
+        assert wait.conclude()["state"] == "SUCCEEDED"
+        assert wait.log.lines == ["1"]
+        assert "no credentials come from the connection 'federated': " in wait.log.warnings
+        assert "Trying again; the job itself goes on." in wait.log.warnings
+
     def test_are_taken_anew_from_the_connection_for_the_next_wait(self, endpoint, google, tokens, monkeypatch):
         """While the hub with the old ones is still in use: a busy triggerer's always is."""
 
@@ -276,6 +296,28 @@ class TestCredentialsThatExpire:
                 return str((await clients.get_job(wait.sight.name)).state)
 
         return str(in_loop(work))
+
+
+class TestAKillThatCannotCancel:
+    def test_says_so_and_how_to_end_the_job(self, local, endpoint, monkeypatch):
+        async def lost(*_: Any, within: float) -> Claim:
+            return Claim.LOST
+
+        async def work() -> Wait:
+            async with GoogleClients(endpoint) as clients:
+                wait = await deferred(endpoint, "unkillable", "sleep 30", clients)
+                wait.trigger._log = wait.log
+                await wait.trigger.on_kill()
+                assert not (await clients.get_job(wait.sight.name)).state.ending
+                return wait
+
+        monkeypatch.setattr(ownership, "ask_deferred", lost)
+        monkeypatch.setattr(CloudBatchJobTrigger, "task_instance", object(), raising=False)
+        local.inject({"method": "CancelJob", "job": "unkillable-*", "status": "PERMISSION_DENIED"})
+        wait = in_loop(work)
+        assert f"the job {job_of(wait)} could not be cancelled (PERMISSION_DENIED: " in wait.log.warnings
+        assert f"lives on and {COSTS}" in wait.log.warnings
+        assert f"gcloud batch jobs cancel {job_of(wait)}" in wait.log.warnings
 
 
 class TestALogThatMayNotBeRead:
