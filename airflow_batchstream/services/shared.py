@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asgiref.sync import sync_to_async
+
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.services.hub import Hub
 
@@ -31,6 +33,7 @@ class _Shared:
 
 
 _hubs: dict[tuple[asyncio.AbstractEventLoop, Endpoint], _Shared] = {}
+_opening: dict[tuple[asyncio.AbstractEventLoop, Endpoint], asyncio.Task[None]] = {}
 _closing: set[asyncio.Task[None]] = set()
 
 
@@ -42,11 +45,8 @@ async def shared_hub(endpoint: Endpoint, credentials: Callable[[], Credentials |
         the next who asks gets a new hub: the connection may have new ones.
     """
     key = (asyncio.get_running_loop(), endpoint)
-    if key not in _hubs:
-        found = await asyncio.to_thread(_first, credentials)
-        if key not in _hubs:  # another may have been quicker meanwhile
-            # In a clean context: what Google's clients log is not the task of whoever came first.
-            _hubs[key] = contextvars.Context().run(_open, endpoint, found)
+    while key not in _hubs:
+        await asyncio.shield(_opening.get(key) or _begin(key, credentials))
     shared = _hubs[key]
     shared.users += 1
     try:
@@ -61,18 +61,35 @@ async def shared_hub(endpoint: Endpoint, credentials: Callable[[], Credentials |
             closing.add_done_callback(_closing.discard)
 
 
-def _first(credentials: Callable[[], Credentials | None]) -> Credentials | None:
-    """What takes long the first time, done in a thread: Google's clients are half a second of importing."""
-    import airflow_batchstream.clients.google  # noqa: F401
+def _begin(
+    key: tuple[asyncio.AbstractEventLoop, Endpoint], credentials: Callable[[], Credentials | None]
+) -> asyncio.Task[None]:
+    """Open the hub in a task of its own: two hundred triggers that start at once ask for credentials once."""
 
-    return credentials()
+    async def opened() -> None:
+        try:
+            clients = await asyncio.to_thread(_imported)
+            # Not by asyncio.to_thread: on Airflow 3.1 what a triggerer's thread asks of its supervisor (a connection)
+            # then takes the answer of another question, and the triggerer dies.
+            found = await sync_to_async(credentials, thread_sensitive=False)()
+            _hubs[key] = _open(clients, key[1], found)
+        finally:
+            del _opening[key]
+
+    opening = _opening[key] = key[0].create_task(opened(), context=contextvars.Context())
+    return opening
 
 
-def _open(endpoint: Endpoint, credentials: Credentials | None) -> _Shared:
+def _imported() -> type[GoogleClients]:
+    """Google's clients: half a second of importing, for which no loop should wait."""
     from airflow_batchstream.clients.google import GoogleClients
 
-    clients = GoogleClients(endpoint, credentials)
-    return _Shared(clients, Hub(clients))
+    return GoogleClients
+
+
+def _open(clients: type[GoogleClients], endpoint: Endpoint, credentials: Credentials | None) -> _Shared:
+    made = clients(endpoint, credentials)
+    return _Shared(made, Hub(made))
 
 
 async def _close(shared: _Shared) -> None:

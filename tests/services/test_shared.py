@@ -50,6 +50,47 @@ def test_all_waits_of_a_loop_share_one_client(endpoint):
     assert one is other
 
 
+def test_two_hundred_waits_that_begin_at_once_ask_for_credentials_once(endpoint):
+    asked = []
+
+    def credentials() -> None:
+        asked.append(time.monotonic())
+        time.sleep(0.1)
+
+    async def one() -> Any:
+        async with shared_hub(endpoint, credentials) as hub:
+            await asyncio.sleep(0.1)  # as a wait does
+            return hub
+
+    async def work() -> list[Any]:
+        return await asyncio.gather(*(one() for _ in range(200)))
+
+    assert len(set(run(work()))) == 1
+    assert len(asked) == 1
+    assert not shared._hubs
+    assert not shared._opening
+
+
+def test_credentials_that_cannot_be_had_fail_all_who_wait_for_them_and_the_next_asks_again(endpoint):
+    answers = [OSError("no key"), None]
+
+    def credentials() -> None:
+        if answer := answers.pop(0):
+            raise answer
+
+    async def one() -> Any:
+        async with shared_hub(endpoint, credentials) as hub:
+            return hub
+
+    async def work() -> list[Any]:
+        failed = await asyncio.gather(one(), one(), return_exceptions=True)
+        return [*failed, await one()]
+
+    first, second, third = run(work())
+    assert str(first) == str(second) == "no key"
+    assert third.clients
+
+
 def test_the_hub_is_closed_after_the_last_and_made_anew_for_the_next(endpoint):
     async def work() -> list[Any]:
         hubs = []
