@@ -46,7 +46,7 @@ class CloudBatchJobTrigger(BaseTrigger):
 
     :param watch: :meth:`~airflow_batchstream.core.jobs.watch.Watch.as_dict`: the job and all deadlines as instants.
     :param endpoint: :meth:`~airflow_batchstream.core.endpoint.Endpoint.as_dict`.
-    :param subject: ``image``, ``digest`` and ``streaming``, for the result.
+    :param subject: :class:`~airflow_batchstream.services.hub.Subject` as a dict: the image, for the result.
     :param owner: the attempt that deferred; a kill is told from a restart by it.
     :param cancel_on_kill: whether a user's kill cancels the job.
     """
@@ -98,7 +98,7 @@ class CloudBatchJobTrigger(BaseTrigger):
             watch, endpoint = Watch.from_dict(self.watch), Endpoint.from_dict(self.endpoint)
             async with AsyncExitStack() as stack:
                 hub = await self._hub(stack, endpoint)
-                ended = await hub.watch(watch, TaskLog(self.log), Subject(**self.subject), asyncio.Event())
+                ended = await hub.watch(watch, TaskLog(self.log), Subject.from_dict(self.subject), asyncio.Event())
             event: dict[str, Any] = {"outcome": to_event(ended)}
         except BatchStreamError as e:
             event = {"error": _words(e), "watch": self.watch}

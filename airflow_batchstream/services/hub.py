@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_batchstream.core.jobs import identity
@@ -38,11 +38,24 @@ TASKS_READ = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the result says of the image, beside what Batch tells."""
+    """What is known of the image, beside what Batch tells; a trigger's argument.
+
+    :param streaming: whether the job asks for Image streaming.
+    :param compressed_bytes: of all layers, as the manifest declares; 0 if nobody looked.
+    :param verdict: what the scan said of the streaming rules: ``holds``, ``warning``, ``broken`` or ``unknown``; empty
+        if there was none.
+    """
 
     image: str = ""
     digest: str = ""
     streaming: bool = False
+    compressed_bytes: int = 0
+    verdict: str = ""
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Subject:
+        """What another version wrote is accepted: unknown keys are dropped, missing ones defaulted."""
+        return cls(**{f.name: plain[f.name] for f in fields(cls) if plain.get(f.name) is not None})
 
 
 class Stopped(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from airflow_batchstream.core.jobs.model import Owner
 from airflow_batchstream.core.jobs.outcome import result
 from airflow_batchstream.core.jobs.watch import Watch
 from airflow_batchstream.emulator.testing import Local, running
+from airflow_batchstream.services.hub import Subject
 from airflow_batchstream.triggers import CloudBatchJobTrigger, uncancellable
 
 
@@ -42,7 +44,7 @@ class Log:
 
 def trigger_for(local: Local, sight: Any, **more: Any) -> CloudBatchJobTrigger:
     watch = Watch(sight.name, sight.uid, sight.created, poll_seconds=0.3)
-    subject = {"image": "i", "digest": "d", "streaming": True}
+    subject = {"image": "i", "digest": "d", "streaming": True, "from_the_future": 1}
     trigger = CloudBatchJobTrigger(watch.as_dict(), Endpoint.local(local.address).as_dict(), subject, **more)
     trigger._log = Log()  # type: ignore[assignment]
     return trigger
@@ -74,6 +76,22 @@ class TestItsArguments:
 
     def test_of_an_older_version_may_be_missing(self):
         assert CloudBatchJobTrigger().serialize()[1]["cancel_on_kill"] is True
+
+    @pytest.mark.parametrize(
+        ("written", "read"),
+        [
+            ({"image": "i", "digest": "d", "streaming": True}, Subject("i", "d", True)),  # by 0.1
+            ({"image": "i", "from_the_future": [1]}, Subject("i")),
+            ({"compressed_bytes": None, "verdict": None}, Subject()),
+            ({}, Subject()),
+        ],
+    )
+    def test_about_the_image_may_be_another_version_s(self, written, read):
+        assert Subject.from_dict(written) == read
+
+    def test_about_the_image_come_back_whole(self):
+        whole = Subject("i", "d", True, 9_800_000_000, "holds")
+        assert Subject.from_dict(asdict(whole)) == whole
 
     @pytest.mark.parametrize(
         "broken", [{}, {"watch": {"job": "nonsense"}}, {"watch": {"job": 3}, "endpoint": {"poll": "x"}}]
