@@ -307,12 +307,13 @@ class TestAKillThatCannotCancel:
             async with GoogleClients(endpoint) as clients:
                 wait = await deferred(endpoint, "unkillable", "sleep 30", clients)
                 wait.trigger._log = wait.log
+                wait.trigger.__dict__["task_instance"] = object()
                 await wait.trigger.on_kill()
                 assert not (await clients.get_job(wait.sight.name)).state.ending
                 return wait
 
         monkeypatch.setattr(ownership, "ask_deferred", lost)
-        monkeypatch.setattr(CloudBatchJobTrigger, "task_instance", object(), raising=False)
+        monkeypatch.setattr(CloudBatchJobTrigger, "task_instance", None, raising=False)  # a property in Airflow 3.3
         local.inject({"method": "CancelJob", "job": "unkillable-*", "status": "PERMISSION_DENIED"})
         wait = in_loop(work)
         assert f"the job {job_of(wait)} could not be cancelled (PERMISSION_DENIED: " in wait.log.warnings
