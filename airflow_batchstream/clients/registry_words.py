@@ -13,11 +13,14 @@ from airflow_batchstream.core.images.reference import Reference
 _MOST_TAGS = 3
 
 
-def refusal(reference: Reference, answer: Answer, what: str, *, authorized: bool) -> ImageRefused:
+def refusal(
+    reference: Reference, answer: Answer, what: str, *, authorized: bool, writing: bool = False
+) -> ImageRefused:
     """The error for a status that is no success.
 
     :param what: was asked for: "the manifest".
     :param authorized: whether a token was sent.
+    :param writing: whether it was to be written, not read.
     """
     said = _said(answer)
     status = answer.status
@@ -33,7 +36,9 @@ def refusal(reference: Reference, answer: Answer, what: str, *, authorized: bool
         )
         return ImageRefused(f"{reference}: {answer.host} refused {what} (HTTP 401): {why}.{said}")
     if status == 403:
-        return ImageRefused(f"{reference}: reading {what} is not allowed (HTTP 403). {_missing_role(reference)}{said}")
+        doing, role = ("writing", "writer") if writing else ("reading", "reader")
+        needs = _missing_role(reference, role)
+        return ImageRefused(f"{reference}: {doing} {what} is not allowed (HTTP 403). {needs}{said}")
     if status == 404:
         return ImageRefused(f"{reference}: {answer.host} does not have {what} (HTTP 404).{said}")
     return ImageRefused(f"{reference}: {answer.host} answered {what} with HTTP {status}, which was not expected.{said}")
@@ -72,12 +77,12 @@ def _nearest(target: str, tags: Sequence[str]) -> str:
     return f"It has {some}." if len(tags) <= _MOST_TAGS else f"It has {len(tags)} others, such as {some}."
 
 
-def _missing_role(reference: Reference) -> str:
+def _missing_role(reference: Reference, role: str) -> str:
     if not reference.is_artifact_registry:
-        return "The account needs the right to read there."
+        return f"The account needs the right to {'write' if role == 'writer' else 'read'} there."
     place = f"projects/{reference.project_id}/locations/{reference.location}/repositories/{reference.repository_id}"
     return (
-        f"The account of the Google connection needs roles/artifactregistry.reader on {place}, and the project the "
+        f"The account of the Google connection needs roles/artifactregistry.{role} on {place}, and the project the "
         "Artifact Registry API; a repository that does not exist is answered the same way."
     )
 
