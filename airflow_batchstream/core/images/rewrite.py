@@ -29,7 +29,7 @@ REPAIRED = "batchstream.repaired"
 EMPTY, DUPLICATE = "empty", "duplicate"
 _BY_LAYER_NUMBER = ("moby.buildkit.cache.v0",)
 """Keys of a config that number the layers: BuildKit's inline cache, which would name wrong ones afterwards."""
-_ATTESTED = "vnd.docker.reference.digest"
+ATTESTED = "vnd.docker.reference.digest"
 """BuildKit's annotation of an attestation: the digest of the image that it is about."""
 
 
@@ -175,7 +175,7 @@ def rewrite_index(
     document = load(index, "the index")
     rows, gone = [], []
     for row in objects(document, "manifests"):
-        digest, about = str(row.get("digest")), mapping(row, "annotations").get(_ATTESTED)
+        digest, about = str(row.get("digest")), mapping(row, "annotations").get(ATTESTED)
         if digest in replaced:
             rows.append(_pointing(row, replaced[digest]))
         elif about is not None and about not in kept:

@@ -1,0 +1,244 @@
+"""The reading half of a repair: an image in a registry -> the manifests that the target shall have, and why.
+
+Nothing is written here, so a dry run is this half alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from airflow_batchstream.core.images import layer_rules, rewrite, schema1
+from airflow_batchstream.core.images.documents import ManifestError
+from airflow_batchstream.core.images.manifest import (
+    INDEXES,
+    LINUX_AMD64,
+    Descriptor,
+    Image,
+    Index,
+    Manifest,
+    Platform,
+    digest_of,
+    read_config,
+    read_manifest,
+)
+from airflow_batchstream.core.images.reference import Reference
+from airflow_batchstream.core.images.repaired import Part
+
+if TYPE_CHECKING:
+    from airflow_batchstream.clients.registry import Fetched
+    from airflow_batchstream.clients.registry_write import WritableRegistry
+
+MOST_IMAGES = 64
+"""Images of one index that are repaired in one run."""
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A manifest that the target's repository shall have.
+
+    :param blobs: that have to be there first; those of other hosts (``urls``) left out.
+    :param config: a new config, to be uploaded; empty where the old one is among the blobs.
+    """
+
+    media_type: str
+    body: bytes
+    blobs: tuple[Descriptor, ...] = ()
+    config: bytes = b""
+
+    @property
+    def digest(self) -> str:
+        """The manifest's."""
+        return digest_of(self.body)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be done.
+
+    :param source: digest of what the source's name stands for.
+    :param top: what the target's tag shall name; None where nothing is to be repaired.
+    :param pieces: what has to be there before.
+    :param parts: what was found of each image.
+    """
+
+    source: str = ""
+    top: Piece | None = None
+    pieces: list[Piece] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Planner:
+    """Reads one image, or the images of an index.
+
+    :param platforms: of an index's images; empty for all.
+    :param say: gets a line before layers are downloaded.
+    """
+
+    def __init__(
+        self, registry: WritableRegistry, source: Reference, platforms: tuple[Platform, ...], say: Say
+    ) -> None:
+        self._registry, self._source, self._platforms, self._say = registry, source, platforms, say
+        self._plan = Plan()
+
+    async def plan(self) -> Plan:
+        """Read and decide.
+
+        :raises ManifestError: it cannot be repaired; the message says why.
+        :raises ImageRefused: the registry does not give it out.
+        """
+        fetched = await self._registry.manifest_bytes(self._source)
+        self._plan.source = fetched.digest
+        document = read_manifest(fetched.media_type, fetched.body)
+        if isinstance(document, Index):
+            self._plan.top = await self._index(fetched, document)
+        else:
+            piece = await self._image(fetched, document)
+            self._plan.top = piece if piece.config else None
+        return self._plan
+
+    # ---- an index ----
+
+    async def _index(self, fetched: Fetched, index: Index) -> Piece | None:
+        replaced: dict[str, bytes] = {}
+        kept: set[str] = set()
+        for entry in self._chosen(index):
+            child = await self._registry.manifest_bytes(self._source, entry.digest)
+            document = read_manifest(child.media_type, child.body)
+            if isinstance(document, Index):
+                raise ManifestError(f"its index has another index inside, {entry.digest}: repair that by its digest")
+            piece = await self._image(child, document, entry.platform)
+            self._plan.pieces.append(piece)
+            if piece.config:
+                replaced[entry.digest] = piece.body
+            else:
+                kept.add(entry.digest)
+        if not replaced:
+            return None
+        others = [entry for entry in index.entries if entry not in index.images]
+        if not self._platforms:
+            kept |= {entry.digest for entry in others if not entry.annotations.get(rewrite.ATTESTED)}
+        body, gone = rewrite.rewrite_index(index.media_type, fetched.body, replaced, kept, source=fetched.digest)
+        if gone:
+            count = "1 attestation is" if len(gone) == 1 else f"{len(gone)} attestations are"
+            self._plan.notes.append(f"{count} left out, about images that are not in the new index as they were.")
+        for entry in read_index(index.media_type, body).entries:
+            if entry.digest in {other.digest for other in others}:
+                await self._other(entry)
+        return Piece(index.media_type, body)
+
+    def _chosen(self, index: Index) -> list[Descriptor]:
+        """The entries of the platforms that are asked for, each once; of all without any."""
+        chosen = list(index.images)
+        if self._platforms:
+            missing = [platform for platform in self._platforms if not index.candidates(platform)]
+            if missing:
+                there = ", ".join(sorted({str(platform) for platform in index.platforms})) or "no platform at all"
+                raise ManifestError(f"it is not there for {', '.join(map(str, missing))}; it has {there}")
+            chosen = [entry for platform in self._platforms for entry in index.candidates(platform)]
+        chosen = list({entry.digest: entry for entry in chosen}.values())
+        if not chosen:
+            raise ManifestError("its index has no image")
+        if len(chosen) > MOST_IMAGES:
+            raise ManifestError(f"its index has more than {MOST_IMAGES} images: name the platforms that you need")
+        if nested := [entry.digest for entry in chosen if entry.media_type in INDEXES]:
+            raise ManifestError(f"its index has another index inside, {nested[0]}: repair that by its digest")
+        return chosen
+
+    async def _other(self, entry: Descriptor) -> None:
+        """What the new index names beside images: an attestation of one that stays, and the like."""
+        fetched = await self._registry.manifest_bytes(self._source, entry.digest)
+        document = read_manifest(fetched.media_type, fetched.body)
+        if isinstance(document, Index):
+            raise ManifestError(f"its index has another index inside, {entry.digest}: repair that by its digest")
+        self._plan.pieces.append(Piece(document.media_type, fetched.body, _blobs(document)))
+
+    # ---- an image ----
+
+    async def _image(self, fetched: Fetched, manifest: Manifest, platform: Platform | None = None) -> Piece:
+        """The image as it shall be, with a new config; or as it is, without one."""
+        try:
+            if manifest.schema == 1:
+                return await self._schema_1(fetched)
+            return await self._schema_2(fetched, manifest)
+        except ManifestError as error:
+            if platform is None:
+                raise
+            only = "Name the platforms that can be (--platform, platforms=[...])"
+            raise ManifestError(f"its image for {platform}: {error}. {only}") from None
+
+    async def _schema_2(self, fetched: Fetched, manifest: Manifest) -> Piece:
+        config = b""
+        if manifest.config is not None and not manifest.artifact:
+            config = await self._registry.small_blob(self._source, manifest.config, "the config")
+        image = self._joined(fetched.digest, manifest, config)
+        if why := rewrite.unrepairable(image):
+            raise ManifestError(why)
+        dropped = rewrite.plan(image.layers, await self._empty(image))
+        part = Part(_platform(image), fetched.digest, fetched.digest, len(image.layers), tuple(dropped))
+        if not dropped:
+            self._plan.parts.append(part)
+            return Piece(manifest.media_type, fetched.body, _blobs(manifest))
+        return self._rewritten(manifest, fetched.body, config, part)
+
+    async def _schema_1(self, fetched: Fetched) -> Piece:
+        steps = schema1.read_steps(fetched.body)
+        body, config = schema1.convert(steps, await self._measure(steps))
+        manifest = read_manifest("", body)
+        assert isinstance(manifest, Manifest)
+        image = self._joined(fetched.digest, manifest, config)
+        dropped = rewrite.plan(image.layers, await self._empty(image))
+        part = Part(_platform(image), fetched.digest, "", len(image.layers), tuple(dropped), converted=True)
+        return self._rewritten(manifest, body, config, part, "converted from schema 1")
+
+    def _rewritten(self, manifest: Manifest, body: bytes, config: bytes, part: Part, before: str = "") -> Piece:
+        new = rewrite.rewrite(manifest.media_type, body, config, part.dropped, source=part.source, before=before)
+        self._plan.parts.append(replace(part, digest=new.digest, notes=new.notes))
+        blobs = tuple(blob for blob in manifest.layers if blob.digest in new.blobs)
+        return Piece(manifest.media_type, new.manifest, blobs, new.config)
+
+    def _joined(self, digest: str, manifest: Manifest, config: bytes) -> Image:
+        read = read_config(config) if config else None
+        return Image(self._source, digest, digest, LINUX_AMD64, manifest, read)
+
+    async def _empty(self, image: Image) -> set[int]:
+        """Indexes of the layers that are empty."""
+        known = layer_rules.empty_diff_ids() | layer_rules.EMPTY_BLOBS
+        return {layer.index for layer in image.layers if {layer.diff_id, layer.blob.digest} & known}
+
+    async def _measure(self, steps: list[schema1.Step1]) -> dict[str, schema1.Measured]:
+        """Download what has to be known of schema 1's layers, one after the other; nothing of them is kept."""
+        digests = list(dict.fromkeys(step.digest for step in steps if not step.throwaway))
+        sizes = [await self._registry.blob_size(self._source, digest) for digest in digests]
+        total = f"{sum(size or 0 for size in sizes):,} bytes" if all(sizes) else "of a size that is not told"
+        layers = "1 layer" if len(digests) == 1 else f"{len(digests)} layers"
+        self._say(f"{self._source} is of schema 1, which does not tell what its layers are: reading {layers}, {total}.")
+        found = {}
+        for digest in digests:
+            measuring = schema1.Measuring(digest)
+            async with self._registry.layer(self._source, digest) as pieces:
+                async for piece in pieces:
+                    measuring.feed(piece)
+            found[digest] = measuring.done()
+        return found
+
+
+def read_index(media_type: str, body: bytes) -> Index:
+    """The index that was just written."""
+    index = read_manifest(media_type, body)
+    assert isinstance(index, Index)
+    return index
+
+
+def _platform(image: Image) -> str:
+    return str(image.config.platform) if image.config else ""
+
+
+def _blobs(manifest: Manifest) -> tuple[Descriptor, ...]:
+    """Config and layers, those of other hosts left out."""
+    config = (manifest.config,) if manifest.config else ()
+    return tuple(blob for blob in (*config, *manifest.layers) if not blob.urls)
