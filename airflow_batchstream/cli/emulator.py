@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="A local Google Cloud Batch that runs real containers.", add_completion=False)
+app = typer.Typer(
+    help="A local Google Cloud Batch that runs real containers.", add_completion=False, pretty_exceptions_enable=False
+)
 
 DEFAULT_PORT = 8484
 DEFAULT_STATE = Path(".work/local-batch")

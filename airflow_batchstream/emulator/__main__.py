@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_batchstream.cli import main
+from airflow_batchstream.cli.emulator import app
 
 if __name__ == "__main__":
-    import sys
-
-    sys.argv.insert(1, "emulator")
-    main()
+    app(prog_name="batchstream emulator")
