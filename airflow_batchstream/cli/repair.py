@@ -1,0 +1,72 @@
+"""``batchstream repair``: an image that Image streaming does not take, made into one that it may take."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from airflow_batchstream.cli.image import Emulator
+
+CANNOT, USAGE, UNTOLD = 1, 2, 3
+EPILOG = """Example: batchstream repair us-docker.pkg.dev/acme/batch/train:1.4 us-docker.pkg.dev/acme/batch/train:1.4-r1
+
+Exit codes: 0 repaired, or needs no repair; 1 cannot be repaired; 2 wrong usage; 3 could not be told."""
+
+
+def repair(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The image, by tag or digest. It is only read.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The name with a tag that the repaired one gets.")],
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OS/ARCH", help="Of an image for several platforms: only this one; may be repeated."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    move_tag: Annotated[
+        bool, typer.Option("--move-tag", help="Move TARGET's tag if it names another image; else that is refused.")
+    ] = False,
+    copy_layers: Annotated[
+        bool, typer.Option("--copy-layers", help="Copy the layers where the registry cannot share them.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    emulator: Emulator = "",
+) -> None:
+    """Write an image anew without its empty and duplicate layers, or as schema 2, so that it can be streamed.
+
+    The files in it stay the same, and no layer is moved: a new config and manifest over the same layers are written to
+    TARGET, a tag in SOURCE's repository or in another one of the same registry. Needs roles/artifactregistry.writer
+    there. Google's application default credentials are used (gcloud auth application-default login).
+    """
+    import asyncio
+    import json
+
+    from airflow_batchstream.cli.credentials import google_token
+    from airflow_batchstream.core.endpoint import Endpoint
+    from airflow_batchstream.core.errors import BatchStreamError, InvalidInput
+    from airflow_batchstream.core.images.repaired import table
+    from airflow_batchstream.services.repair import repair as run
+
+    try:
+        done = asyncio.run(
+            run(
+                source,
+                target,
+                endpoint=Endpoint.local(emulator) if emulator else Endpoint(),
+                token=google_token(),
+                platforms=platform or [],
+                move_tag=move_tag,
+                dry_run=dry_run,
+                copy_layers=copy_layers,
+                say=lambda line: typer.echo(line, err=True),
+            )
+        )
+    except InvalidInput as error:
+        _fail(error, USAGE)
+    except BatchStreamError as error:
+        _fail(error, UNTOLD if error.retryable else CANNOT)
+    typer.echo(json.dumps(done.as_dict(), indent=2) if as_json else "\n".join(table(done)))
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    typer.echo(f"Error: {error}", err=True)
+    raise typer.Exit(code)
