@@ -30,6 +30,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_batchstream.operators.cancel",
                     "airflow_batchstream.operators.images",
                     "airflow_batchstream.operators.jobs",
+                    "airflow_batchstream.operators.repair",
                 ],
             }
         ],

@@ -1,4 +1,4 @@
-"""The operator that looks at an image before a job is made of it."""
+"""The operators of images: the one that looks at an image before a job is made of it, and the one that repairs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from airflow.sdk import BaseOperator, XComArg
 
 from airflow_batchstream import connection
 from airflow_batchstream.operators.errors import final_errors
+from airflow_batchstream.operators.repair import ImageRepairOperator
 from airflow_batchstream.tasklog import TaskLog
+
+__all__ = ["SCAN_KEY", "ImageRepairOperator", "ImageScanOperator"]
 
 SCAN_KEY = "image_scan"
 """XCom key of the small dict that says what was found."""

@@ -1,0 +1,100 @@
+"""The operator that makes an image eligible for Image streaming."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator, XComArg
+
+from airflow_batchstream import connection
+from airflow_batchstream.operators.errors import final_errors
+from airflow_batchstream.tasklog import TaskLog
+
+REPAIR_KEY = "image_repair"
+"""XCom key of the small dict that says what was done."""
+
+
+class ImageRepairOperator(BaseOperator):
+    """Write an image anew without its empty and duplicate layers, or as schema 2, so that it can be streamed.
+
+    The files in it stay the same and no layer is moved: a new config and manifest over the same layers are written to
+    the target. The source is only read. ``return_value`` is the pinned reference of the repaired image, to be handed
+    to a job's ``image_uri``; of the source where nothing is to be repaired, and in a dry run. XCom ``image_repair`` is
+    a dict of what was done. The same source gives the same digest each time, so a retry finds what a run before it
+    has written.
+
+    :param source: ``LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE`` with a tag or digest.
+    :param target: the name that the repaired image gets, with a tag: in the source's repository, or in another one of
+        the same registry.
+    :param platforms: of an image for several platforms, those that the target shall have (``["linux/amd64"]``); None
+        for all.
+    :param move_tag: move the target's tag if it names another image; without, the task fails then.
+    :param dry_run: say what would be done, and write nothing.
+    :param copy_layers: read and write the layers where the registry does not share them between the two repositories;
+        without, the task fails then.
+    :param gcp_conn_id: the Airflow connection whose credentials write to the registry: they need
+        ``roles/artifactregistry.writer`` on the target's repository.
+    :param impersonation_chain: a service account to act as, or a chain of them, the last being the one that acts.
+    """
+
+    template_fields: Sequence[str] = ("source", "target", "platforms", "gcp_conn_id", "impersonation_chain")
+    ui_color = "#e6f4ea"
+
+    def __init__(
+        self,
+        *,
+        source: str | XComArg,
+        target: str | XComArg,
+        platforms: Sequence[str] | str | XComArg | None = None,
+        move_tag: bool = False,
+        dry_run: bool = False,
+        copy_layers: bool = False,
+        gcp_conn_id: str = connection.DEFAULT_CONNECTION,
+        impersonation_chain: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.target = target
+        self.platforms = platforms
+        self.move_tag = move_tag
+        self.only_look = dry_run
+        self.copy_layers = copy_layers
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+
+    def execute(self, context: Any) -> str:
+        """Repair the image and return the reference to run."""
+        from airflow_batchstream.core.images.repaired import table
+        from airflow_batchstream.services.repair import repair
+
+        log = TaskLog(self.log)
+        with final_errors():
+            endpoint, _ = connection.locate(self.gcp_conn_id, self.impersonation_chain)
+            connection.reach(endpoint)
+            credentials, _ = connection.credentials(endpoint)
+            done = asyncio.run(
+                repair(
+                    str(self.source),
+                    str(self.target),
+                    endpoint=endpoint,
+                    token=connection.token_source(credentials),
+                    platforms=self._platforms(),
+                    move_tag=self.move_tag,
+                    dry_run=self.only_look,
+                    copy_layers=self.copy_layers,
+                    say=lambda line: log.say(logging.INFO, line),
+                )
+            )
+            log.table(table(done))
+            context["ti"].xcom_push(key=REPAIR_KEY, value=done.as_dict())
+        return done.pinned
+
+    def _platforms(self) -> list[str]:
+        """One platform may be written without a list."""
+        if isinstance(self.platforms, str):
+            return [self.platforms]
+        return [str(platform) for platform in self.platforms or ()]  # type: ignore[union-attr]
