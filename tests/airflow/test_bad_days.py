@@ -5,6 +5,7 @@ All runs are started at once. The last test kills the triggerer and starts it ag
 
 from __future__ import annotations
 
+import json
 import runpy
 import signal
 from collections import Counter
@@ -29,6 +30,9 @@ def runs(airflow: AirflowApi, local_batch: Local) -> Iterator[dict[str, Run]]:
     """The runs, all under way."""
     one_instant(local_batch, "instant ")
     local_batch.inject({"job": "case-bad-late*", "late": 60.0})
+    account = Path(local_batch.tls_environment["GOOGLE_APPLICATION_CREDENTIALS"]).read_text()
+    connection = {"connection_id": "in_database", "conn_type": "google_cloud_platform"}
+    airflow.call("POST", "/connections", connection | {"extra": json.dumps({"keyfile_dict": account})})
     yield {name: airflow.trigger(f"case_bad_{name}") for name in RUNS}
 
 
@@ -108,6 +112,16 @@ class TestAConnectionThatIsMissingInTheTriggerer:
         assert f"gcloud batch jobs cancel {name.rpartition('/')[2]}" in said
         assert batch.state(name) == "RUNNING"
         batch.cancel(name)
+
+
+class TestAConnectionInAirflowsDatabase:
+    @pytest.mark.parametrize("task_id", ["beside", "too"])
+    def test_serves_the_triggerer_at_the_same_time(self, runs: dict[str, Run], task_id: str) -> None:
+        """As at Google's: by its names, with TLS and a key from the connection."""
+        task = runs["connection"].task(task_id)
+        assert task.wait() == "success"
+        assert container(task.log()) == ["hello"]
+        assert "BEGIN PRIVATE KEY" not in str([line.raw for line in task.log()])
 
 
 class TestALostTriggerer:
