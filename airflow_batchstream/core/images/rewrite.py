@@ -8,7 +8,8 @@ entry there, or a whiteout, an opaque folder or a non-folder above it. An empty 
 the same content the lower one is asked only where the upper one said nothing, and then says nothing either. So all but
 the *last* of a set of duplicates may go, whatever stands between them; all but the first may not. This holds where each
 layer is unpacked by itself and the runtime lays them over each other (overlayfs, and every lazy puller). A tool that
-unpacks a layer *into* the tree of those below can tell the two apart in two cases, which :mod:`.crossing` finds.
+unpacks a layer *into* the tree of those below can tell the two apart in two cases: a hard link to a file of a lower
+layer (which overlayfs runtimes do not unpack at all), and an entry behind a symbolic link of a lower layer.
 """
 
 from __future__ import annotations
