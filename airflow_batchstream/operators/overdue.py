@@ -24,8 +24,12 @@ async def overdue(operator: CloudBatchStreamingJobOperator, context: Any) -> Non
     ti = context["ti"]
     job = ti.xcom_pull(key=JOB_KEY, task_ids=operator.task_id, map_indexes=ti.map_index) or {}
     text = f"The job {job.get('name', '')} did not end in time, and the triggerer that waited for it did not say so."
-    if not job or not operator.cancel_on_timeout:
+    if not job:
         raise JobTimedOut(f"{text} It was not cancelled: it may live on and cost money.", job=job)
+    name = JobName.parse(job["name"])
+    way_out = f"This ends it: {name.cancel_command}\nConsole: {name.console_url}"
+    if not operator.cancel_on_timeout:
+        raise JobTimedOut(f"{text} It was not cancelled: it may live on and cost money. {way_out}", job=job)
     from airflow_batchstream.clients.google import CallFailed, GoogleClients
 
     chain: Any = operator.impersonation_chain
@@ -33,9 +37,9 @@ async def overdue(operator: CloudBatchStreamingJobOperator, context: Any) -> Non
     credentials, _ = await asyncio.to_thread(connection.credentials, endpoint)
     async with GoogleClients(endpoint, credentials) as clients:
         try:
-            await Hub(clients).cancel_surely(
-                JobName.parse(job["name"]), identity.request_id(f"{job['name']}/cancel", str(ti.id))
-            )
+            await Hub(clients).cancel_surely(name, identity.request_id(f"{name}/cancel", str(ti.id)))
         except CallFailed as e:
-            raise JobTimedOut(f"{text} It could not be cancelled ({e}).", job=job) from None
-    raise JobTimedOut(f"{text} It is being cancelled.", job=job)
+            raise JobTimedOut(
+                f"{text} It could not be cancelled ({e}), and costs money until its end. {way_out}", job=job
+            ) from None
+    raise JobTimedOut(f"{text} It is being cancelled. {name.console_url}", job=job)
