@@ -27,6 +27,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_batchstream.core.images.manifest import signed_part
+
 MANIFEST_BYTES = 4 << 20
 """What registries take at most for one manifest: the distribution specification asks for at least this."""
 
@@ -135,7 +137,7 @@ class Store:
         :raises StoreError: MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, SIZE_INVALID, TAG_INVALID.
         """
         folder = self._repository(repository)
-        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        digest = "sha256:" + hashlib.sha256(_without_signatures(content)).hexdigest()
         if ":" in reference and reference != digest:
             raise StoreError("DIGEST_INVALID", f"the manifest's digest is {digest}, not {reference}")
         if len(content) > MANIFEST_BYTES:
@@ -205,8 +207,9 @@ class Store:
             read = json.loads(content)
         except ValueError as error:
             raise StoreError("MANIFEST_INVALID", f"the manifest is not JSON: {error}") from None
-        if not isinstance(read, dict) or read.get("schemaVersion") != 2:
-            raise StoreError("MANIFEST_INVALID", "the manifest has no schemaVersion 2; older ones are not taken")
+        old = isinstance(read, dict) and read.get("schemaVersion") == 1 and isinstance(read.get("fsLayers"), list)
+        if not isinstance(read, dict) or not (old or read.get("schemaVersion") == 2):
+            raise StoreError("MANIFEST_INVALID", "the manifest has no schemaVersion 2, nor is it one of schema 1")
         if read.get("mediaType", media_type) != media_type:
             raise StoreError("MANIFEST_INVALID", f"the manifest says it is {read['mediaType']}, not {media_type}")
         for digest in blob_digests(read):
@@ -285,10 +288,19 @@ def hash_file(path: Path) -> str:
 
 def blob_digests(manifest: dict[str, object]) -> Iterator[str]:
     """The digests of all blobs that a manifest names, those of other servers (``urls``) left out."""
+    older = manifest.get("fsLayers")
+    for entry in older if isinstance(older, list) else ():
+        if isinstance(entry, dict):
+            yield str(entry.get("blobSum"))
     layers = manifest.get("layers")
     for entry in (manifest.get("config"), *(layers if isinstance(layers, list) else ())):
         if isinstance(entry, dict) and not entry.get("urls"):
             yield str(entry.get("digest"))
+
+
+def _without_signatures(content: bytes) -> bytes:
+    """The bytes that a manifest's digest is of: of schema 1, which Artifact Registry takes too, not the signatures."""
+    return signed_part(content) if b'"fsLayers"' in content else content
 
 
 def _hex(digest: str) -> str:

@@ -63,7 +63,9 @@ def prepare(store: Store, reference: Reference, cache: Path, platform: Platform 
     """
     found, manifest = _image(store, reference, platform or this_machine())
     if manifest.config is None:
-        raise ValueError(f"{reference} has a manifest of schema version 1, which is not taken")
+        raise ValueError(
+            f"{reference} has a manifest of schema version 1, which is not run: containerd 2 refuses it too"
+        )
     raw = _config(store, reference.name, manifest.config)
     diff_ids = read_config(raw).diff_ids
     if len(diff_ids) != len(manifest.layers):

@@ -280,6 +280,22 @@ class TestSkopeo:
         kind = registry.store.manifest(NAME, "2").media_type
         assert kind == "application/vnd.docker.distribution.manifest.v2+json"
 
+    def test_schema_1_is_taken_with_its_signatures_and_kept_under_its_digest_without(
+        self, skopeo: str, registry: Any, sha: Any, tmp_path: Path
+    ) -> None:
+        build(ImageSpec(gzip=True), tmp_path / "built")
+        name = f"docker://{registry.address}/{NAME}:old"
+        plain = ("--insecure-policy", "copy", "--dest-tls-verify=false")
+        self.run(skopeo, *plain, "--format", "v2s1", f"oci:{tmp_path}/built", name)
+        kept = registry.store.manifest(NAME, "old")
+        assert kept.media_type == "application/vnd.docker.distribution.manifest.v1+prettyjws"
+        assert b'"signatures"' in kept.content
+        assert kept.digest != sha(kept.content)
+        assert json.loads(self.run(skopeo, "inspect", "--tls-verify=false", name))["Digest"] == kept.digest
+        by_digest = f"docker://{registry.address}/{NAME}@{kept.digest}"
+        self.run(skopeo, "--insecure-policy", "copy", "--src-tls-verify=false", by_digest, f"dir:{tmp_path}/back")
+        assert (tmp_path / "back/manifest.json").read_bytes() == kept.content
+
     def test_a_second_push_moves_no_layer(self, skopeo: str, registry: Any, tmp_path: Path) -> None:
         build(ImageSpec(), tmp_path / "built")
         written = []
