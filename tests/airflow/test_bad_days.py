@@ -96,6 +96,8 @@ class TestAJobDeletedBySomebodyElse:
         said = words(task.log())
         assert "was deleted, and not by this task" in said
         assert "it costs nothing any more" in said
+        assert "Batch does not know the job (NOT_FOUND: " in said
+        assert "the job itself goes on" not in said
         assert task.xcom("batch_job")["state"] == "DELETED"
 
 

@@ -321,6 +321,32 @@ class TestAKillThatCannotCancel:
         assert f"gcloud batch jobs cancel {job_of(wait)}" in wait.log.warnings
 
 
+class TestATriggererThatNeverComesBack:
+    @pytest.mark.parametrize("reachable", [True, False])
+    def test_leaves_the_deadline_to_the_worker_which_says_what_became_of_the_job(
+        self, local, endpoint, monkeypatch, reachable
+    ):
+        monkeypatch.setenv("BATCH_EMULATOR_HOST", local.address)
+        name = f"overdue-{reachable}".lower()
+        if not reachable:
+            local.inject({"method": "CancelJob", "job": f"{name}-*", "status": "PERMISSION_DENIED"})
+
+        async def made() -> Wait:
+            async with GoogleClients(endpoint) as clients:
+                return await deferred(endpoint, name, "sleep 30", clients)
+
+        wait = in_loop(made)
+        with pytest.raises(JobTimedOut, match="the triggerer that waited for it did not say so") as failed:
+            wait.overdue()
+        says = str(failed.value)
+        assert wait.sight.name.console_url in says
+        if reachable:
+            assert "It is being cancelled." in says
+        else:
+            assert "It could not be cancelled (PERMISSION_DENIED: " in says
+            assert f"and {COSTS} until its end. This ends it: gcloud batch jobs cancel {job_of(wait)}" in says
+
+
 class TestALogThatMayNotBeRead:
     def test_is_said_once_with_the_role_that_is_missing_and_fails_nothing(self, local, endpoint):
         local.inject({"method": "ListLogEntries", "job": "*unread-*", "status": "PERMISSION_DENIED"})
@@ -329,23 +355,6 @@ class TestALogThatMayNotBeRead:
         assert wait.log.lines == []
         assert wait.log.warnings.count("The job's log cannot be read (PERMISSION_DENIED: ") == 1
         assert "Airflow's account needs roles/logging.viewer in project test-project." in wait.log.warnings
-
-
-class TestAJobDeletedBySomebodyElse:
-    def test_fails_the_task_for_good_and_costs_nothing_any_more(self, endpoint):
-        async def delete(clients: GoogleClients, wait: Wait) -> None:
-            await until_line(wait, "begun")
-            await clients._batch.delete_job(name=str(wait.sight.name))
-
-        wait = waited(endpoint, "deleted", "echo begun; sleep 60", delete)
-        with pytest.raises(AirflowFailException) as failed:
-            wait.conclude()
-        says = str(failed.value)
-        assert f"Job {job_of(wait)} was deleted, and not by this task" in says
-        assert "it costs nothing any more" in says
-        assert wait.log.lines == ["begun"]
-        assert "Batch does not know the job (NOT_FOUND: " in wait.log.warnings
-        assert "the job itself goes on" not in wait.log.warnings
 
 
 class TestALogThatComesLate:

@@ -82,17 +82,28 @@ class Wait:
 
     def conclude(self) -> Any:
         """What the worker makes of the event: the task's result, or the error that it fails with."""
+        return self._operator().execute_complete(self._context(), self.events[0])
+
+    def overdue(self) -> None:
+        """The worker gets the task back since no event came in time."""
+        self._operator().resume_execution("__fail__", {"error": "Trigger timeout"}, self._context())
+
+    @staticmethod
+    def _operator() -> CloudBatchStreamingJobOperator:
+        return CloudBatchStreamingJobOperator(
+            task_id="job", image_uri="us-docker.pkg.dev/p/r/i:1", project_id="p", region="us-central1", commands=["x"]
+        )
+
+    def _context(self) -> dict[str, Any]:
         pushed: dict[str, Any] = {"batch_job": {"name": str(self.sight.name)}}
         ti = SimpleNamespace(
+            id="attempt",
             task_id="job",
             map_index=-1,
             xcom_pull=lambda key, **_: pushed.get(key),
             xcom_push=lambda key, value: pushed.update({key: value}),
         )
-        operator = CloudBatchStreamingJobOperator(
-            task_id="job", image_uri="us-docker.pkg.dev/p/r/i:1", project_id="p", region="us-central1", commands=["x"]
-        )
-        return operator.execute_complete({"ti": ti}, self.events[0])
+        return {"ti": ti}
 
 
 async def deferred(endpoint: Endpoint, name: str, text: str, clients: GoogleClients, **watch: Any) -> Wait:
