@@ -18,7 +18,7 @@ from typing import Any
 
 from airflow_batchstream.emulator.joblog import JobLog, LineSplitter
 from airflow_batchstream.emulator.machine import GROUP
-from airflow_batchstream.emulator.pulling import Images, ImageTrouble
+from airflow_batchstream.emulator.pulling import OWN, Images, ImageTrouble
 from airflow_batchstream.emulator.recipe import Context, Recipe, recipe
 from airflow_batchstream.emulator.runtimes.base import Container, Running, Runtime
 from airflow_batchstream.emulator.runtimes.rootfs import remove_tree
@@ -135,15 +135,12 @@ class Attempt:
     async def _recipe(self, position: int, runnable: Any) -> Recipe:
         bundle = None
         if runnable.WhichOneof("executable") == "container":
-            uri, streamed = runnable.container.image_uri, runnable.container.enable_image_streaming
-            word = "Streaming" if streamed else "Pulling"
-            self.log.agent(
-                self.task_id, f"{word} image {uri} ({'containerd, Image streaming enabled' if streamed else 'docker'})"
-            )
-            started = time.monotonic()
-            bundle = await self.machine.images.get(uri)
-            took = time.monotonic() - started
-            self.log.agent(self.task_id, f"Image {uri} is {bundle.digest}, ready in {took:.2f} s")
+            uri, started = runnable.container.image_uri, time.monotonic()
+            arrival = await self.machine.images.get(uri, streaming=runnable.container.enable_image_streaming)
+            for line in arrival.lines:
+                self.log.agent(self.task_id, line)
+            bundle, took = arrival.bundle, time.monotonic() - started
+            self.log.agent(self.task_id, f"{OWN} Image {uri} is {bundle.digest}, ready in {took:.2f} s")
             for note in bundle.notes:
                 self.log.agent(self.task_id, f"Image {uri}: {note}", "WARNING")
         return recipe(self.context, position, runnable, bundle)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from odd_images import empty_tar, with_layer
+from small_images import tar
 
 from airflow_batchstream.core.images.reference import parse
 from airflow_batchstream.emulator.images.build import ImageSpec, build
@@ -15,6 +17,7 @@ from airflow_batchstream.emulator.images.push import push
 from airflow_batchstream.emulator.testing import Local, running
 
 IMAGE = "europe-docker.pkg.dev/test-project/repo/tool"
+ELSEWHERE = "registry.example.com/repo/tool:1"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,15 @@ def local(request: pytest.FixtureRequest, tool: Path, tmp_path_factory: pytest.T
     """A local Batch that has the image, with the best runtime and with the plainest."""
     state = tmp_path_factory.mktemp("containers")
     with running(state, "--runtime", request.param, "--grace", "1") as started:
-        push(Layout(tool), parse(f"{IMAGE}:1"), started.address, lambda line: None)
+        odd = tmp_path_factory.mktemp("odd")
+        for name, layout in {
+            f"{IMAGE}:1": Layout(tool),
+            ELSEWHERE: Layout(tool),
+            f"{IMAGE}:empty": with_layer(tool, odd / "empty", empty_tar()),
+            f"{IMAGE}:twice": with_layer(tool, odd / "twice"),
+            f"{IMAGE}:more": with_layer(tool, odd / "more", tar({"etc/more": b"more"})),
+        }.items():
+            push(layout, parse(name), started.address, lambda line: None)
         yield started
 
 
@@ -142,13 +153,45 @@ class TestImageStreaming:
         job = run({"commands": ["true"], "enable_image_streaming": True, "options": "--privileged", "username": "u"})
         assert job.status.state.name == "SUCCEEDED"
         said = logs_of(local).lines(job, "batch_agent_logs")
-        assert any("Streaming image" in line for line in said)
+        assert any(line.startswith("[local Batch] Streaming image") for line in said)
         assert any("ignored with Image streaming: options, username" in line for line in said)
 
-    def test_a_plain_container_is_pulled(self, run: Any, local: Local, logs_of: Any) -> None:
+    def test_a_plain_container_is_pulled_in_docker_s_words(self, run: Any, local: Local, logs_of: Any) -> None:
         said = logs_of(local).lines(run({"commands": ["true"]}), "batch_agent_logs")
-        assert any("Pulling image" in line for line in said)
+        assert f"Unable to find image '{IMAGE}:1' locally" in said
+        assert "1: Pulling from test-project/repo/tool" in said
+        assert any(line.endswith(": Pulling fs layer") for line in said)
         assert any("sha256:" in line for line in said)
+
+    @pytest.mark.parametrize(
+        ("image", "why"),
+        [
+            (f"{IMAGE}:empty", "is empty"),
+            (f"{IMAGE}:twice", "two of its layers are the same"),
+            (ELSEWHERE, "registry.example.com is not Artifact Registry"),
+        ],
+    )
+    def test_of_an_image_that_breaks_a_rule_pulls_it_all_the_same(
+        self, run: Any, local: Local, logs_of: Any, image: str, why: str
+    ) -> None:
+        job = run({"image_uri": image, "commands": ["true"], "enable_image_streaming": True})
+        assert job.status.state.name == "SUCCEEDED"
+        said = logs_of(local).lines(job, "batch_agent_logs")
+        assert any(line.startswith("[local Batch] Pulling image") and why in line for line in said)
+        assert f"Unable to find image '{image}' locally" in said
+
+    def test_of_an_image_with_a_small_layer_pulls_nothing(self, run: Any, local: Local, logs_of: Any) -> None:
+        job = run({"image_uri": f"{IMAGE}:more", "commands": ["echo more"], "enable_image_streaming": True})
+        assert logs_of(local).lines(job) == ["more"]
+        said = logs_of(local).lines(job, "batch_agent_logs")
+        assert not [line for line in said if "Pulling" in line or "Unable to find" in line]
+
+    def test_of_an_image_that_is_not_there_asks_no_docker(self, run: Any, local: Local, logs_of: Any) -> None:
+        job = run({"image_uri": f"{IMAGE}:none", "enable_image_streaming": True})
+        assert job.status.state.name == "FAILED"
+        said = logs_of(local).lines(job, "batch_agent_logs")
+        assert any("not found" in line for line in said)
+        assert not [line for line in said if "docker: " in line or "Unable to find" in line]
 
     def test_leaves_the_network_on_where_the_job_blocks_it(self, run: Any, lines: Any, local: Local) -> None:
         if "plain processes" in local.log.read_text():
