@@ -103,7 +103,7 @@ def table(repair: Repair) -> list[str]:
         lines += _row("", f"and {len(repair.parts) - _MOST} further images")
     if repair.notes:
         lines += ["", *(line for note in repair.notes for line in _row("Note", note))]
-    return [*lines, "", *_row("Moved", _moved(repair)), *_row("Result", _result(repair))]
+    return [*lines, "", *_row("Moved", _moved(repair)), *_result(repair)]
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -139,19 +139,21 @@ def _part_lines(part: Part) -> list[str]:
 
 
 def _moved(repair: Repair) -> str:
-    told = [f"{repair.mounted} blobs mounted" if repair.mounted != 1 else "1 blob mounted"] if repair.mounted else []
+    told = [f"{repair.copied:,} bytes of layers copied" if repair.copied else "no layer"]
+    told += [f"{repair.mounted} blobs mounted" if repair.mounted != 1 else "1 blob mounted"] if repair.mounted else []
     told += [f"{repair.uploaded:,} bytes of config and manifest written"] if repair.uploaded else []
-    told += [f"{repair.copied:,} bytes of layers copied"] if repair.copied else ["no layer"]
-    return f"{', '.join(told)}; {repair.read:,} bytes read in {repair.requests} requests"
+    return f"{', '.join(told)}; {repair.read:,} bytes read, {repair.requests} requests"
 
 
-def _result(repair: Repair) -> str:
+def _result(repair: Repair) -> list[str]:
+    name, _, digest = repair.pinned.partition("@")
+    run = [f"{'Run':<11}{name}", f"{'':<11}@{digest}"]  # in two lines, each of which can be copied whole
     if not repair.needed:
-        return f"needs no repair: run {repair.pinned}"
+        return [*_row("Result", "needs no repair, nothing was written"), *run]
     if repair.dry_run:
-        return f"a dry run, nothing was written; it would be {repair.digest}"
-    there = "repaired" if repair.written else "was repaired before, the target already is that image"
-    return f"{there}: {repair.pinned}"
+        return [*_row("Result", "a dry run, nothing was written; it would be"), *_row("", repair.digest)]
+    done = "repaired" if repair.written else "was repaired before: the target is that image already"
+    return [*_row("Result", done), *run]
 
 
 def _row(name: str, value: str) -> list[str]:
