@@ -6,6 +6,7 @@ names, whose host is then taken from the request's ``Host``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -68,6 +69,8 @@ class WritableRegistry:
         self.store = Store(folder)
         self.seen: list[Told] = []
         self.faults: list[Callable[[Request], Response | None]] = []
+        self.stalled = threading.Event()
+        self._stall: tuple[int, bool] | None = None
         self._app = registry_app(self.store)
 
     @property
@@ -114,6 +117,14 @@ class WritableRegistry:
         found: dict[str, Any] = json.loads(self.store.blob(digest, name).read_bytes())
         return found
 
+    def stall(self, number: int, *, done: bool) -> None:
+        """Never answer the n-th request that writes, counted from 0.
+
+        :param done: what it asks for is done all the same.
+        """
+        self.stalled.clear()
+        self._stall = (number + len(self.writes), done)
+
     @property
     def writes(self) -> list[str]:
         """The requests that wrote, shortened: ``PUT manifests/2``."""
@@ -125,6 +136,13 @@ class WritableRegistry:
         request = Request(scope, receive)
         query = unquote(scope["query_string"].decode())
         self.seen.append(Told(request.method, request.url.path, query, request.headers.get("authorization", "")))
+        if self._stall is not None and self.seen[-1].writes and len(self.writes) - 1 == self._stall[0]:
+            if self._stall[1]:
+                await self._app(scope, receive, _nothing)
+            self._stall = None
+            self.stalled.set()
+            await asyncio.sleep(60)
+            return
         for fault in list(self.faults):
             if (answer := fault(request)) is not None:
                 await answer(scope, receive, send)
@@ -145,6 +163,10 @@ class WritableRegistry:
         query = re.sub(r"(^|&)from=", rf"\1from={host}/", scope["query_string"].decode())
         there: dict[str, Any] = {"path": path, "raw_path": path.encode(), "query_string": query.encode()}
         await self._app({**scope, **there}, receive, shortened)
+
+
+async def _nothing(_message: Message) -> None:
+    """An answer that nobody gets."""
 
 
 def refuse(method: str, on: str, status: int, words: str = "no") -> Callable[[Request], Response | None]:
