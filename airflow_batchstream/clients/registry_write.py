@@ -136,8 +136,10 @@ class WritableRegistry(Registry):
 
         :raises ImageRefused: it may not be read, or not be written.
         """
+        what = f"the layer {blob.digest}"
         async with self.layer(source, blob.digest) as pieces:
-            await self._upload(target, blob.digest, lambda: pieces, blob.size or 0, f"the layer {blob.digest}")
+            whole = _exactly(pieces, blob.size or 0, f"{source}: {what}")
+            await self._upload(target, blob.digest, lambda: whole, blob.size or 0, what)
 
     async def put_manifest(self, target: Reference, where: str, media_type: str, body: bytes) -> None:
         """Put a manifest or an index under its digest or under a tag.
@@ -218,6 +220,19 @@ class WritableRegistry(Registry):
     async def _refused(self, target: Reference, answer: Answer, what: str) -> ImageRefused:
         sent = bool(await self._authorization(target))
         return registry_words.refusal(target, answer, what, authorized=sent, writing=True)
+
+
+async def _exactly(pieces: AsyncIterator[bytes], size: int, what: str) -> AsyncIterator[bytes]:
+    """The pieces, if they are as many bytes together as were promised: the target was told so."""
+    sent = 0
+    async for piece in pieces:
+        sent += len(piece)
+        if sent > size:
+            break
+        yield piece
+    if sent != size:
+        more = "more" if sent > size else f"{sent:,}"
+        raise ImageRefused(f"{what} has {more} bytes where {size:,} were said. A retry can help.", retryable=True)
 
 
 def _unread(reference: Reference, what: str, error: FetchError) -> ImageRefused:

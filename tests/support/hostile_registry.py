@@ -147,7 +147,9 @@ class Detour(httpx2.AsyncHTTPTransport):
         self.asked.append(str(request.url))
         there = request.url.copy_with(scheme="http", host="127.0.0.1", port=self._port)
         return await super().handle_async_request(
-            httpx2.Request(request.method, there, headers=request.headers, extensions=request.extensions)
+            httpx2.Request(
+                request.method, there, headers=request.headers, stream=request.stream, extensions=request.extensions
+            )
         )
 
 

@@ -87,20 +87,6 @@ class WritableRegistry:
         self.store.put_manifest(name, tag, made.media_type, made.body)
         return made
 
-    def put_schema_1(self, name: str, body: bytes, blobs: list[bytes], tag: str, signed: bool = False) -> None:
-        """Hold an image of schema 1, which the store itself does not take."""
-        for blob in blobs:
-            self.store.put_blob(name, blob)
-        folder = self.store.root / "repositories" / name
-        digest = self.store.put_blob(name, body)
-        hexadecimal = digest.removeprefix("sha256:")
-        (folder / "_manifests").mkdir(parents=True, exist_ok=True)
-        (folder / "_tags").mkdir(parents=True, exist_ok=True)
-        kind = "application/vnd.docker.distribution.manifest.v1+" + ("prettyjws" if signed else "json")
-        (folder / "_manifests" / f"{hexadecimal}.type").write_text(kind)
-        (folder / "_manifests" / hexadecimal).write_bytes(body)
-        (folder / "_tags" / tag).write_text(digest)
-
     def tags(self, name: str) -> dict[str, str]:
         """The digest of each tag."""
         folder = self.store.root / "repositories" / name / "_tags"
