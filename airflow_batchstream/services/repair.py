@@ -25,6 +25,8 @@ from airflow_batchstream.services.repair_plan import Piece, Plan, Planner, Say
 if TYPE_CHECKING:
     from airflow_batchstream.clients.registry_write import WritableRegistry
 
+_LONGEST_WORDS = 2000
+"""Characters of a reason, which may hold a registry's own words."""
 _AT_ONCE = 8
 """Blobs that are mounted at once."""
 
@@ -84,7 +86,8 @@ async def repair(
         try:
             plan = await Planner(registry, asked.source, asked.platforms, say).plan()
         except ManifestError as error:
-            raise ImageRefused(f"{asked.source} cannot be repaired: {str(error).rstrip('.')}.") from None
+            why = "".join(c if c.isprintable() else "?" for c in str(error)[:_LONGEST_WORDS].rstrip("."))
+            raise ImageRefused(f"{asked.source} cannot be repaired: {why}.") from None
         writer = _Writer(registry, asked, say)
         written = plan.top is not None and await writer.write(plan, plan.top)
         return replace(
