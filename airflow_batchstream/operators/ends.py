@@ -16,6 +16,7 @@ from airflow_batchstream.core.jobs.handover import from_event
 from airflow_batchstream.core.jobs.lines import logs_explorer_url
 from airflow_batchstream.core.jobs.model import JobName, Sight
 from airflow_batchstream.core.jobs.outcome import Outcome
+from airflow_batchstream.core.jobs.streamed import judge
 from airflow_batchstream.core.jobs.watch import Reason, Watch
 from airflow_batchstream.services.hub import Subject
 from airflow_batchstream.tasklog import TaskLog
@@ -43,6 +44,7 @@ def so_far(watch: Watch, sight: Sight, subject: Subject) -> Outcome:
         image=subject.image,
         digest=subject.digest,
         streaming=subject.streaming,
+        streamed=judge(subject.signs()).word,
     )
 
 

@@ -11,14 +11,15 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_batchstream.core.jobs import identity
+from airflow_batchstream.core.jobs import events, identity
 from airflow_batchstream.core.jobs.allowance import Allowance
 from airflow_batchstream.core.jobs.model import JobName, Sight, State, TaskSight, Trouble
 from airflow_batchstream.core.jobs.outcome import Outcome
 from airflow_batchstream.core.jobs.patience import backoff
+from airflow_batchstream.core.jobs.streamed import Signs, first_waits_for, judge
 from airflow_batchstream.core.jobs.watch import Cancel, Ended, Reason, Watch, after_cancel, decide
 from airflow_batchstream.services.joblog import Emit, JobLog, agent_tail
 from airflow_batchstream.services.logreader import LogReader
@@ -51,6 +52,10 @@ class Subject:
     streaming: bool = False
     compressed_bytes: int = 0
     verdict: str = ""
+
+    def signs(self) -> Signs:
+        """What it tells of how the image comes, before the run has shown anything."""
+        return Signs(self.streaming, self.image, self.compressed_bytes, self.verdict)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Subject:
@@ -200,6 +205,7 @@ class Hub:
         arrived = ended.reason in (Reason.STATE, Reason.REACHED)
         well = arrived and watch.state not in (State.FAILED, State.CANCELLED)
         tail = tuple(log.tail) if log else ()
+        how = judge(await self._signs(watch, ended, log, subject))
         return Outcome(
             watch=watch,
             reason=ended.reason,
@@ -210,7 +216,23 @@ class Hub:
             image=subject.image,
             digest=subject.digest,
             streaming=subject.streaming,
+            streamed=how.word,
+            streamed_says=str(how) if watch.running_since is not None else "",
             ended=None if _lives(watch, ended) else time.time(),
+        )
+
+    async def _signs(self, watch: Watch, ended: Ended, log: JobLog | None, subject: Subject) -> Signs:
+        """What the run showed of how the image came. A moment's work at most: it decides nothing."""
+        signs = subject.signs()
+        sight = ended.sight
+        if not subject.streaming or log is None or sight is None:
+            return signs
+        return replace(
+            signs,
+            # As Batch dates it: the watch may have noticed it later, and the image would seem to have come sooner.
+            running_at=events.when(sight.events, State.RUNNING),
+            first_line_at=log.first_at if first_waits_for(sight.spec, subject.image) else None,
+            agent=() if _lives(watch, ended) else await log.pulls(self.clients),
         )
 
     async def _tasks(self, watch: Watch) -> tuple[TaskSight, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 from airflow_batchstream.core.jobs.lines import AGENT_LOG, LineLimit, at_least
 from airflow_batchstream.core.jobs.log_filter import entries_filter
 from airflow_batchstream.core.jobs.model import Line
-from airflow_batchstream.core.jobs.times import ns
+from airflow_batchstream.core.jobs.streamed import pull_filter, told_by_docker
+from airflow_batchstream.core.jobs.times import NS, ns
 from airflow_batchstream.core.jobs.watch import News, Watch
 from airflow_batchstream.services.logreader import Complete, LogReader, Words
 
@@ -28,6 +30,11 @@ TAIL_LINES = 1000
 """Lines kept for the closing block: enough that a failed task's last words are among those of the others."""
 TAIL_CHARS = 2000
 AGENT_LINES = 30
+DOCKER_LINES = 5
+PULL_LINES = 50
+"""Lines of the agent about pulls that are looked at, the oldest: the first VM's."""
+PULL_SECONDS = 2.0
+"""So long, at most, the end of a task is held back by the question how its image came."""
 
 
 class Emit(Protocol):
@@ -52,6 +59,13 @@ class JobLog:
         self._limit = LineLimit(watch.log_limit)
         self._subscription = reader.subscribe(watch.uid, watch.created, watch.log_severity)
         self._showing: asyncio.Task[None] | None = None
+        self._first_ns: int | None = None
+        self._by_docker: list[str] = []
+
+    @property
+    def first_at(self) -> float | None:
+        """The time of the earliest line that a container printed; None if there is none yet."""
+        return None if self._first_ns is None else self._first_ns / NS
 
     def begin(self) -> None:
         """Show what is read from now on."""
@@ -90,11 +104,44 @@ class JobLog:
 
     async def _lines(self, new: list[Line]) -> None:
         shown = self._limit.take(at_least(new, self._watch.log_severity))
+        self._note(new)
         self.tail.extend(replace(line, text=line.text[:TAIL_CHARS]) for line in new[-TAIL_LINES:])
         if shown:
             # A cancel must not lose what was taken from the queue.
             await asyncio.shield(asyncio.to_thread(self._emit.lines, shown))
         self._reader.taken(self._subscription, len(new))
+
+    def _note(self, new: list[Line]) -> None:
+        """Keep what tells how the image came: nothing later than the first line of a container."""
+        for line in new:
+            if self._first_ns is not None and line.at_ns >= self._first_ns:
+                continue
+            if not told_by_docker(line.text):
+                self._first_ns = line.at_ns
+            elif len(self._by_docker) < DOCKER_LINES:
+                self._by_docker.append(line.text)
+
+    async def pulls(self, clients: GoogleClients) -> tuple[str, ...]:
+        """What Docker and the agent told of pulls: one read of the agent's log, if the reads can spare it soon."""
+        from airflow_batchstream.clients.google import CallFailed
+
+        told = tuple(self._by_docker)
+        try:
+            return (*told, *await asyncio.wait_for(self._agents_pulls(clients), PULL_SECONDS))
+        except TimeoutError:
+            return told
+        except CallFailed as e:
+            if e.trouble.code == "RESOURCE_EXHAUSTED":
+                self._reader.allowance.throttled(time.time(), random.random(), e.trouble.retry_after)
+            return told
+
+    async def _agents_pulls(self, clients: GoogleClients) -> list[str]:
+        while not self._reader.allowance.spare(time.time()):  # noqa: ASYNC110 - it is time that is waited for
+            await asyncio.sleep(PULL_SECONDS / 10)
+        project, floor = self._watch.job.project_id, ns((self._watch.created or time.time()) - 60)
+        wanted = entries_filter(project, [self._watch.uid], floor, floor, log=AGENT_LOG)
+        page = await clients.list_entries([f"projects/{project}"], f"{wanted} AND {pull_filter()}", size=PULL_LINES)
+        return [line.text for line in page.lines]
 
     async def _say(self, level: int, text: str) -> None:
         await asyncio.to_thread(self._emit.news, [News(level, text)])

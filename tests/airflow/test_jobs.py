@@ -92,7 +92,7 @@ class TestSuccess:
         assert result == task.xcom("batch_job")
         assert result["state"] == "SUCCEEDED"
         assert set(result) == {
-            *("name", "uid", "project_id", "region", "state", "image", "digest", "streaming"),
+            *("name", "uid", "project_id", "region", "state", "image", "digest", "streaming", "streamed"),
             *("created", "started", "ended", "task_counts", "exit_codes", "console_url"),
         }
 

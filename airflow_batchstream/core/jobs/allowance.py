@@ -8,6 +8,8 @@ from __future__ import annotations
 
 _REGAIN_SECONDS = 600.0
 _LEAST_SHARE = 0.1
+_KEPT = 0.6
+"""Of the bucket, left to those who wait."""
 _PAUSE = 5.0
 _PAUSE_SPREAD = 10.0
 
@@ -36,6 +38,11 @@ class Allowance:
             return False
         self.level -= 1
         return True
+
+    def spare(self, now: float) -> bool:
+        """Spend one read that nobody waits for: only while most of the bucket is full, so that lines come first."""
+        self._fill(now)
+        return self.level > self.burst * _KEPT and self.take(now)
 
     def give_back(self) -> None:
         """A read that was taken and not spent."""

@@ -20,6 +20,9 @@ class Outcome:
     :param agent_tail: the last lines of Batch's agent, for a failed job that printed nothing.
     :param image: the image as the user named it.
     :param digest: ``sha256:...`` of the image that ran; empty if it was not resolved.
+    :param streamed: how the image came, in one word of :class:`~airflow_batchstream.core.jobs.streamed.Streamed`; empty
+        for a plain job.
+    :param streamed_says: the same with its evidence, a line for people.
     :param started: when the job began to run, if the watch does not know.
     :param ended: when it ended, if its events do not tell.
     """
@@ -33,6 +36,8 @@ class Outcome:
     image: str = ""
     digest: str = ""
     streaming: bool = False
+    streamed: str = ""
+    streamed_says: str = ""
     started: float | None = None
     ended: float | None = None
 

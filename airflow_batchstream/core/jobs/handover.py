@@ -82,7 +82,7 @@ def from_event(plain: Mapping[str, Any]) -> Outcome:
     )
 
 
-_PLAIN = ("image", "digest", "streaming", "started", "ended")
+_PLAIN = ("image", "digest", "streaming", "streamed", "streamed_says", "started", "ended")
 
 
 def _made(kind: type[T], plain: Mapping[str, Any]) -> T:

@@ -14,6 +14,7 @@ from airflow_batchstream.core.jobs import report
 from airflow_batchstream.core.jobs.ends import Outcome
 from airflow_batchstream.core.jobs.failures import exit_codes
 from airflow_batchstream.core.jobs.model import State
+from airflow_batchstream.core.jobs.streamed import Streamed
 from airflow_batchstream.core.jobs.times import iso
 from airflow_batchstream.core.jobs.waits import DEADLINES, Reason
 
@@ -30,7 +31,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
     """The small dict of XCom ``batch_job``: no spec, no environment, nothing of unbounded size.
 
     ``exit_codes`` maps the index of a failed task to its code: at most a hundred tasks, every distinct code among them.
-    Times are ISO 8601 in UTC, or None.
+    ``streamed`` is a word of :class:`Streamed`, None for a plain job. Times are ISO 8601 in UTC, or None.
     """
     watch, job = outcome.watch, outcome.watch.job
     state = DELETED if outcome.reason is Reason.GONE else str(outcome.state or State.STATE_UNSPECIFIED)
@@ -43,6 +44,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
         "image": outcome.image,
         "digest": outcome.digest,
         "streaming": outcome.streaming,
+        "streamed": (outcome.streamed or str(Streamed.REQUESTED)) if outcome.streaming else None,
         "created": iso(watch.created or None),
         "started": iso(outcome.started_at),
         "ended": iso(outcome.ended_at),

@@ -26,6 +26,8 @@ def block(outcome: Outcome, tail: int) -> list[str]:
     if not outcome.succeeded:
         lines += _why(outcome)
     lines += _counts(outcome)
+    if outcome.streamed_says:
+        lines.append(outcome.streamed_says)
     if not outcome.succeeded:
         lines += _last_words(outcome, tail)
         lines.append(_money(outcome))

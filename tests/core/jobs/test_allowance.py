@@ -28,6 +28,17 @@ class TestAllowance:
         allowance.give_back()
         assert allowance.take(0)
 
+    def test_a_read_that_nobody_waits_for_leaves_most_to_those_who_wait(self) -> None:
+        allowance = Allowance(60, 0, burst=5)
+        assert [allowance.spare(0) for _ in range(200)].count(True) == 2
+        assert [allowance.take(0) for _ in range(5)] == [True] * 3 + [False] * 2
+
+    def test_a_read_that_nobody_waits_for_is_not_spent_in_a_pause(self) -> None:
+        allowance = Allowance(600, 0)
+        allowance.throttled(0, 0.0, retry_after=60)
+        assert not allowance.spare(59)
+        assert allowance.spare(61)
+
     def test_a_refusal_pauses_and_halves(self) -> None:
         allowance = Allowance(60, 0)
         allowance.throttled(0, 0.0)

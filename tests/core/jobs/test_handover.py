@@ -34,6 +34,8 @@ def failed_job(tasks: int = 3) -> Outcome:
         image="image:1",
         digest="sha256:1",
         streaming=True,
+        streamed="full pull",
+        streamed_says="Image streaming: evidence of a full pull: as a VM logged.",
         ended=T + 10,
     )
 

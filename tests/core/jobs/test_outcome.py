@@ -53,7 +53,12 @@ def error(outcome: Outcome) -> BatchStreamError:
 
 
 SUCCEEDED = ended(
-    State.SUCCEEDED, image="europe-docker.pkg.dev/shop/etl/night:7", digest="sha256:" + "0" * 64, streaming=True
+    State.SUCCEEDED,
+    image="europe-docker.pkg.dev/shop/etl/night:7",
+    digest="sha256:" + "0" * 64,
+    streaming=True,
+    streamed="consistent",
+    streamed_says="Image streaming: consistent with streaming: the first line came 4.1 s after RUNNING.",
 )
 FAILED = ended(State.FAILED, tasks=(failed(3, 137),), tail=(line("loading", 0), line("too much", 3)))
 
@@ -69,6 +74,7 @@ class TestResult:
             "image": "europe-docker.pkg.dev/shop/etl/night:7",
             "digest": "sha256:" + "0" * 64,
             "streaming": True,
+            "streamed": "consistent",
             "created": "2023-11-14T22:13:20.000Z",
             "started": "2023-11-14T22:14:22.000Z",
             "ended": "2023-11-14T22:16:32.000Z",
@@ -76,6 +82,12 @@ class TestResult:
             "exit_codes": {},
             "console_url": JOB.console_url,
         }
+
+    def test_says_of_a_plain_job_that_streaming_was_no_question(self) -> None:
+        assert result(ended(State.SUCCEEDED))["streamed"] is None
+
+    def test_knows_no_more_of_how_the_image_came_than_an_older_version_s_trigger_told(self) -> None:
+        assert result(ended(State.SUCCEEDED, streaming=True))["streamed"] == "requested"
 
     def test_of_a_job_just_submitted_has_what_is_known(self) -> None:
         queued = Sight(JOB, "uid-1", State.QUEUED, CREATED)
@@ -153,10 +165,17 @@ class TestTheStateDecides:
 
 class TestClosingBlock:
     def test_of_a_success_is_short(self) -> None:
-        assert closing_block(SUCCEEDED) == [
+        assert closing_block(ended(State.SUCCEEDED)) == [
             "Job nightly-1a2b SUCCEEDED after 3 min 12 s (1 min 2 s until it ran, 2 min 10 s running).",
             f"Console: {JOB.console_url}",
         ]
+
+    def test_says_in_one_line_how_the_image_came(self) -> None:
+        lines = [line for line in closing_block(SUCCEEDED) if line.startswith("Image streaming")]
+        assert lines == ["Image streaming: consistent with streaming: the first line came 4.1 s after RUNNING."]
+
+    def test_of_a_plain_job_says_nothing_of_streaming(self) -> None:
+        assert "streaming" not in block(ended(State.SUCCEEDED))
 
     def test_of_a_failure_can_be_read_at_a_glance(self) -> None:
         counted = replace(FAILED, sight=sight(State.FAILED, FAILED=1, SUCCEEDED=3, RUNNING=0))

@@ -1,0 +1,210 @@
+"""How an image came, told after real runs on a local Batch: on a worker and by a trigger alike."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pytest
+from odd_images import empty_tar, with_layer
+from submitting import Told, submission
+
+from airflow_batchstream.clients.google import CallFailed, GoogleClients, Page
+from airflow_batchstream.core.endpoint import Endpoint
+from airflow_batchstream.core.images.reference import parse
+from airflow_batchstream.core.jobs import spec
+from airflow_batchstream.core.jobs.handover import from_event
+from airflow_batchstream.core.jobs.model import Owner, Spec, Trouble
+from airflow_batchstream.core.jobs.outcome import Outcome, closing_block, result
+from airflow_batchstream.core.jobs.watch import Watch
+from airflow_batchstream.emulator.images.build import ImageSpec, build
+from airflow_batchstream.emulator.images.layout import Layout
+from airflow_batchstream.emulator.images.push import push
+from airflow_batchstream.emulator.testing import Local, running
+from airflow_batchstream.services.hub import Hub, Subject
+from airflow_batchstream.services.submit import submit
+from airflow_batchstream.triggers import CloudBatchJobTrigger
+
+IMAGE = "europe-docker.pkg.dev/test-project/repo/tool"
+BIG, SMALL = 9_800_000_000, 4_000_000
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A local Batch with an image that streams, ``:1``, and one that does not, ``:empty``."""
+    tool, odd = tmp_path_factory.mktemp("tool"), tmp_path_factory.mktemp("odd")
+    build(ImageSpec(entrypoint=("sh", "-c"), cmd=("echo hello",)), tool, IMAGE)
+    with running(tmp_path_factory.mktemp("streamed"), "--grace", "1") as one:
+        push(Layout(tool), parse(f"{IMAGE}:1"), one.address)
+        push(with_layer(tool, odd / "empty", empty_tar()), parse(f"{IMAGE}:empty"), one.address)
+        yield one
+
+
+def job(tag: str, *, commands: str = "echo hello", before: str = "") -> Spec:
+    container = {"imageUri": f"{IMAGE}:{tag}", "commands": [commands]}
+    runnables: list[dict[str, Any]] = [{"script": {"text": before}}] if before else []
+    return {"taskGroups": [{"taskSpec": {"runnables": [*runnables, {"container": container}]}}]}
+
+
+@dataclass
+class Case:
+    """A job, and what its task knows of the image."""
+
+    job: Spec
+    subject: Subject
+    get_logs: bool = True
+
+
+def subject(tag: str, size: int = SMALL, verdict: str = "holds", *, streaming: bool = True) -> Subject:
+    return Subject(f"{IMAGE}:{tag}", "", streaming, size, verdict)
+
+
+CASES = {
+    "small": Case(job("1"), subject("1")),
+    "big": Case(job("1"), subject("1", BIG)),
+    "big, prints nothing": Case(job("1", commands="true"), subject("1", BIG)),
+    "big, a script prints first": Case(job("1", before="echo first"), subject("1", BIG)),
+    "big, its log is not read": Case(job("1"), subject("1", BIG), get_logs=False),
+    "not scanned": Case(job("1"), subject("1", 0, "")),
+    "empty layer": Case(job("empty"), subject("empty", SMALL, "broken")),
+    "empty layer, not scanned": Case(job("empty"), subject("empty", 0, "")),
+    "not there": Case(job("none"), subject("none", 0, "")),
+    "plain": Case(job("1"), subject("1", BIG, streaming=False)),
+}
+
+
+async def on_a_worker(clients: GoogleClients, case: Case, watch: Watch) -> Outcome:
+    return await Hub(clients).watch(watch, Told(), case.subject, asyncio.Event())
+
+
+async def in_a_triggerer(clients: GoogleClients, case: Case, watch: Watch) -> Outcome:
+    trigger = CloudBatchJobTrigger(watch.as_dict(), clients.endpoint.as_dict(), asdict(case.subject))
+    [event] = [event.payload async for event in trigger.run()]
+    return from_event(event["outcome"])
+
+
+async def run(clients: GoogleClients, case: Case, way: Any = on_a_worker) -> Outcome:
+    wanted = submission(Owner(f"streamed{next(_numbers)}", "r", "t", -1, 0, ""), case.job)
+    filled = spec.fill(case.job, streaming=case.subject.streaming, labels=wanted.spec["labels"])
+    sight = (await submit(clients, replace(wanted, spec=filled), Told().say)).sight
+    watch = Watch(sight.name, sight.uid, sight.created, poll_seconds=0.3, get_logs=case.get_logs)
+    return await way(clients, case, watch)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module", params=[on_a_worker, in_a_triggerer])
+def ended(request: pytest.FixtureRequest, local: Local) -> dict[str, Outcome]:
+    """What became of all cases, run at once."""
+
+    async def all_of_them() -> list[Outcome]:
+        async with GoogleClients(Endpoint.local(local.address)) as clients:
+            return await asyncio.gather(*(run(clients, case, request.param) for case in CASES.values()))
+
+    return dict(zip(CASES, asyncio.run(asyncio.wait_for(all_of_them(), 120)), strict=True))
+
+
+def line(outcome: Outcome) -> str:
+    """What the closing block says of streaming."""
+    return "\n".join(line for line in closing_block(outcome) if line.startswith("Image streaming"))
+
+
+class TestTheWordInXCom:
+    @pytest.mark.parametrize(
+        ("case", "word"),
+        [
+            ("small", "eligible"),
+            ("big", "consistent"),
+            ("big, prints nothing", "eligible"),
+            ("big, a script prints first", "eligible"),
+            ("big, its log is not read", "eligible"),
+            ("not scanned", "requested"),
+            ("empty layer", "full pull"),
+            ("empty layer, not scanned", "full pull"),
+            ("not there", "requested"),
+            ("plain", None),
+        ],
+    )
+    def test_is_what_the_run_showed_and_no_more(self, ended, case, word):
+        assert result(ended[case])["streamed"] == word
+
+
+class TestTheClosingBlock:
+    def test_names_the_evidence_for_streaming(self, ended):
+        assert line(ended["big"]).startswith("Image streaming: consistent with streaming: the first line came ")
+        assert line(ended["big"]).endswith(" s after RUNNING; downloading 9.8 GB takes about 8 min.")
+
+    def test_names_the_evidence_against_it(self, ended):
+        assert line(ended["empty layer"]) == (
+            f"Image streaming: evidence of a full pull: a VM logged \"Unable to find image '{IMAGE}:empty' locally\"."
+        )
+
+    def test_says_why_a_small_image_cannot_tell(self, ended):
+        assert "4.0 MB are downloaded in a moment" in line(ended["small"])
+
+    def test_has_no_word_of_it_for_a_plain_job(self, ended):
+        assert line(ended["plain"]) == ""
+
+
+class Agents(GoogleClients):
+    """Google's clients, which count the reads of agents' logs, and may fail them."""
+
+    reads = 0
+    fails: Trouble | None = None
+    hangs = 0.0
+
+    async def list_entries(self, resource_names: Any, wanted: str, **more: Any) -> Page:
+        if "batch_agent_logs" in wanted:
+            self.reads += 1
+            await asyncio.sleep(self.hangs)
+            if self.fails:
+                raise CallFailed(self.fails)
+        return await super().list_entries(resource_names, wanted, **more)
+
+
+class TestTheReadOfTheAgentsLog:
+    @pytest.mark.parametrize(("case", "reads"), [("small", 1), ("plain", 0), ("big, its log is not read", 0)])
+    def test_is_one_where_streaming_was_asked_for_and_the_log_is_read(self, local, case, reads):
+        async def work() -> int:
+            async with Agents(Endpoint.local(local.address)) as clients:
+                await run(clients, CASES[case])
+                return clients.reads
+
+        assert asyncio.run(work()) == reads
+
+    def test_burns_no_quota_when_many_jobs_end_at_once(self, local):
+        """One hub, and the reads that Google allows a project."""
+
+        async def work() -> tuple[list[Outcome], int]:
+            async with Agents(replace(Endpoint.local(local.address), log_reads_per_minute=50.0)) as clients:
+                hub, case = Hub(clients), CASES["empty layer"]
+
+                async def together(clients: GoogleClients, case: Case, watch: Watch) -> Outcome:
+                    return await hub.watch(watch, Told(), case.subject, asyncio.Event())
+
+                return await asyncio.gather(*(run(clients, case, together) for _ in range(25))), clients.reads
+
+        outcomes, reads = asyncio.run(asyncio.wait_for(work(), 120))
+        assert {str(outcome.state) for outcome in outcomes} == {"SUCCEEDED"}
+        words = [outcome.streamed for outcome in outcomes]
+        assert reads <= 5
+        assert words.count("full pull") == reads
+        assert words.count("unknown") == 25 - reads  # what the scan said, and no more
+
+    @pytest.mark.parametrize("trouble", ["PERMISSION_DENIED", "RESOURCE_EXHAUSTED", ""], ids=str)
+    def test_that_fails_or_takes_long_fails_no_task_and_delays_none(self, local, trouble):
+        async def work() -> tuple[Outcome, float]:
+            async with Agents(Endpoint.local(local.address)) as clients:
+                clients.fails = Trouble(trouble, "no") if trouble else None
+                clients.hangs = 0.0 if trouble else 60.0
+                began = time.monotonic()
+                ended = await run(clients, CASES["small"])
+                assert clients.reads == 1
+                return ended, time.monotonic() - began
+
+        ended, took = asyncio.run(work())
+        assert (result(ended)["state"], result(ended)["streamed"]) == ("SUCCEEDED", "eligible")
+        assert took < 30
