@@ -15,7 +15,7 @@ except ImportError:  # Airflow 3.1
     from airflow.exceptions import AirflowSensorTimeout  # type: ignore[no-redef]
 
 from airflow_batchstream.core.errors import ApiRefused, Interrupted, JobFailed, JobTimedOut
-from airflow_batchstream.core.jobs import goal, named, outcome, prepare, spec
+from airflow_batchstream.core.jobs import goal, identity, named, outcome, prepare, spec
 from airflow_batchstream.core.jobs.model import Sight
 from airflow_batchstream.core.jobs.outcome import Outcome
 from airflow_batchstream.core.jobs.watch import Reason, Watch
@@ -141,11 +141,12 @@ def conclude(sensor: CloudBatchJobSensor, context: Any, over: Outcome) -> dict[s
 
 
 def _subject(which: named.Named, sight: Sight) -> Subject:
-    """What is known of the image: from the submitter's XCom, else from the job itself."""
+    """What is known of the image: from the submitter's XCom, else from the job itself; its labels have the verdict."""
+    verdict = sight.labels.get(identity.SCAN_LABEL, "")
     if which.image:
-        return Subject(which.image, which.digest, bool(which.streaming))
+        return Subject(which.image, which.digest, bool(which.streaming), verdict=verdict)
     image = next((uri for _, uri in spec.images(sight.spec)), "")
-    return Subject(image, image.partition("@")[2], bool(spec.streamed_images(sight.spec)))
+    return Subject(image, image.partition("@")[2], bool(spec.streamed_images(sight.spec)), verdict=verdict)
 
 
 def _interrupted(job: dict[str, Any]) -> Interrupted:

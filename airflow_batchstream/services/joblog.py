@@ -134,6 +134,9 @@ class JobLog:
             if e.trouble.code == "RESOURCE_EXHAUSTED":
                 self._reader.allowance.throttled(time.time(), random.random(), e.trouble.retry_after)
             return told
+        except Exception as e:  # whatever it is: a question aside must not take the result of a job along
+            await self._say(logging.INFO, f"Whether the image was pulled could not be asked: {e!r}.")
+            return told
 
     async def _agents_pulls(self, clients: GoogleClients) -> list[str]:
         while not self._reader.allowance.spare(time.time()):  # noqa: ASYNC110 - it is time that is waited for

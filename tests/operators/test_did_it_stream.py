@@ -18,13 +18,16 @@ from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.images.reference import parse
 from airflow_batchstream.core.jobs import spec
 from airflow_batchstream.core.jobs.handover import from_event
-from airflow_batchstream.core.jobs.model import Owner, Spec, Trouble
+from airflow_batchstream.core.jobs.model import JobName, Owner, Sight, Spec, State, Trouble
+from airflow_batchstream.core.jobs.named import Named
 from airflow_batchstream.core.jobs.outcome import Outcome, closing_block, result
+from airflow_batchstream.core.jobs.streamed import judge
 from airflow_batchstream.core.jobs.watch import Watch
 from airflow_batchstream.emulator.images.build import ImageSpec, build
 from airflow_batchstream.emulator.images.layout import Layout
 from airflow_batchstream.emulator.images.push import push
 from airflow_batchstream.emulator.testing import Local, running
+from airflow_batchstream.operators.observe import _subject
 from airflow_batchstream.services.hub import Hub, Subject
 from airflow_batchstream.services.submit import submit
 from airflow_batchstream.triggers import CloudBatchJobTrigger
@@ -73,6 +76,9 @@ CASES = {
     "not scanned": Case(job("1"), subject("1", 0, "")),
     "empty layer": Case(job("empty"), subject("empty", SMALL, "broken")),
     "empty layer, not scanned": Case(job("empty"), subject("empty", 0, "")),
+    "docker's words among the lines": Case(
+        job("1", commands=f"echo \"Unable to find image '{IMAGE}:1' locally\" >&2; sleep 0.1; echo hello"), subject("1")
+    ),
     "not there": Case(job("none"), subject("none", 0, "")),
     "plain": Case(job("1"), subject("1", BIG, streaming=False)),
 }
@@ -124,6 +130,7 @@ class TestTheWordInXCom:
             ("not scanned", "requested"),
             ("empty layer", "full pull"),
             ("empty layer, not scanned", "full pull"),
+            ("docker's words among the lines", "full pull"),
             ("not there", "requested"),
             ("plain", None),
         ],
@@ -153,7 +160,7 @@ class Agents(GoogleClients):
     """Google's clients, which count the reads of agents' logs, and may fail them."""
 
     reads = 0
-    fails: Trouble | None = None
+    fails: Exception | None = None
     hangs = 0.0
 
     async def list_entries(self, resource_names: Any, wanted: str, **more: Any) -> Page:
@@ -161,7 +168,7 @@ class Agents(GoogleClients):
             self.reads += 1
             await asyncio.sleep(self.hangs)
             if self.fails:
-                raise CallFailed(self.fails)
+                raise self.fails
         return await super().list_entries(resource_names, wanted, **more)
 
 
@@ -194,11 +201,20 @@ class TestTheReadOfTheAgentsLog:
         assert words.count("full pull") == reads
         assert words.count("unknown") == 25 - reads  # what the scan said, and no more
 
-    @pytest.mark.parametrize("trouble", ["PERMISSION_DENIED", "RESOURCE_EXHAUSTED", ""], ids=str)
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            CallFailed(Trouble("PERMISSION_DENIED", "no")),
+            CallFailed(Trouble("RESOURCE_EXHAUSTED", "no")),
+            StopAsyncIteration(),
+            None,
+        ],
+        ids=["denied", "no quota", "another", "hangs"],
+    )
     def test_that_fails_or_takes_long_fails_no_task_and_delays_none(self, local, trouble):
         async def work() -> tuple[Outcome, float]:
             async with Agents(Endpoint.local(local.address)) as clients:
-                clients.fails = Trouble(trouble, "no") if trouble else None
+                clients.fails = trouble
                 clients.hangs = 0.0 if trouble else 60.0
                 began = time.monotonic()
                 ended = await run(clients, CASES["small"])
@@ -208,3 +224,13 @@ class TestTheReadOfTheAgentsLog:
         ended, took = asyncio.run(work())
         assert (result(ended)["state"], result(ended)["streamed"]) == ("SUCCEEDED", "eligible")
         assert took < 30
+
+
+class TestWhatASensorKnows:
+    def test_is_what_the_scan_left_on_the_job(self):
+        sight = Sight(JobName("p", "r", "j"), "u", State.RUNNING, 0.0, labels={"batchstream-scan": "broken"})
+        known = _subject(Named(sight.name, image=f"{IMAGE}:1", streaming=True), sight)
+        assert judge(known.signs()).word == "unknown"
+        filled = spec.fill(job("1"), streaming=True, labels={"batchstream-scan": "holds"})
+        known = _subject(Named(sight.name), replace(sight, spec=filled, labels=filled["labels"]))
+        assert (known.image, judge(known.signs()).word) == (f"{IMAGE}:1", "eligible")

@@ -20,6 +20,8 @@ LONGEST_LABEL = 63
 ID_LABEL = "batchstream-id"
 TASK_LABEL = "batchstream-task"
 SPEC_LABEL = "batchstream-spec"
+SCAN_LABEL = "batchstream-scan"
+"""What the scan said of the image: ``holds``, ``warning``, ``broken`` or ``unknown``."""
 
 _SCHEME = "airflow-batchstream/1"
 """Part of every hash: another way of computing ids has to find no job of this one."""
