@@ -87,15 +87,18 @@ class WritableRegistry(Registry):
 
         :raises ImageRefused: it is not there, may not be read, or breaks off.
         """
-        token = await self._authorization(reference)
-        what = f"the layer {digest}"
+        what, url = f"the layer {digest}", self._url(reference, f"blobs/{digest}")
         try:
             async with asyncio.timeout(LONGEST_MOVE):
-                url = self._url(reference, f"blobs/{digest}")
-                async with self._fetcher.stream(url, authorization=token) as (answer, pieces):
-                    if answer.status != 200:
-                        raise registry_words.refusal(reference, answer, what, authorized=bool(token))
-                    yield pieces
+                for renew in (False, True):
+                    token = await self._authorization(reference, renew=renew)
+                    async with self._fetcher.stream(url, authorization=token) as (answer, pieces):
+                        if answer.status == 401 and token and not renew:
+                            continue  # others before it may have taken longer than a token lives
+                        if answer.status != 200:
+                            raise registry_words.refusal(reference, answer, what, authorized=bool(token))
+                        yield pieces
+                        return
         except FetchError as error:
             raise _unread(reference, what, error) from None
         except TimeoutError:

@@ -162,14 +162,18 @@ class Planner:
     async def _image(self, fetched: Fetched, manifest: Manifest, platform: Platform | None = None) -> Piece:
         """The image as it shall be, with a new config; or as it is, without one."""
         try:
-            if manifest.schema == 1:
-                return await self._schema_1(fetched)
-            return await self._schema_2(fetched, manifest)
+            return await (self._schema_1(fetched) if manifest.schema == 1 else self._schema_2(fetched, manifest))
         except ManifestError as error:
             if platform is None:
                 raise
             only = "Name the platforms that can be (--platform, platforms=[...])"
             raise ManifestError(f"its image for {platform}: {error}. {only}") from None
+
+    def _wanted(self, found: Platform) -> None:
+        """Refuse an image for another platform than was asked for: one alone, or one whose index does not say."""
+        if self._platforms and not any(found.fits(platform) for platform in self._platforms):
+            asked = ", ".join(map(str, self._platforms))
+            raise ManifestError(f"it is not there for {asked}; it is for {found}")
 
     async def _schema_2(self, fetched: Fetched, manifest: Manifest) -> Piece:
         config = b""
@@ -178,6 +182,8 @@ class Planner:
         image = self._joined(fetched.digest, manifest, config)
         if why := rewrite.unrepairable(image):
             raise ManifestError(why)
+        if image.config is not None:
+            self._wanted(image.config.platform)
         dropped = rewrite.plan(image.layers, await self._empty(image))
         part = Part(_platform(image), fetched.digest, fetched.digest, len(image.layers), tuple(dropped))
         if not dropped:
@@ -187,6 +193,7 @@ class Planner:
 
     async def _schema_1(self, fetched: Fetched) -> Piece:
         steps = schema1.read_steps(fetched.body)
+        self._wanted(schema1.platform(steps))
         body, config = schema1.convert(steps, await self._measure(steps))
         manifest = read_manifest("", body)
         assert isinstance(manifest, Manifest)

@@ -159,6 +159,23 @@ class TestATag:
 
 
 class TestALayer:
+    def test_is_asked_for_again_with_a_new_token_where_the_old_one_has_expired(self, server: Server) -> None:
+        digest = server.store.put_blob(NAME, BODY)
+
+        def expired(request: Any) -> Response | None:
+            old = request.headers.get("authorization") == "Bearer old"
+            return error(401, "UNAUTHORIZED", "expired") if old else None
+
+        server.faults.append(expired)
+
+        async def read(registry: WritableRegistry) -> bytes:
+            async with registry.layer(SOURCE, digest) as pieces:
+                return b"".join([piece async for piece in pieces])
+
+        assert call(server, read, "old", "new") == BODY
+        with pytest.raises(ImageRefused, match="the access token was not accepted"):
+            call(server, read, "old", "old")
+
     def test_is_given_piece_by_piece_after_redirects_without_the_token(self, server: Server) -> None:
         data = b"x" * 300_000
         server.store.put_blob("storage.example.com/a/b", data)

@@ -254,6 +254,11 @@ class TestAnIndex:
         failure = refused(registry, platforms=["linux/s390x"])
         assert "not there for linux/s390x; it has linux/amd64, linux/arm64" in str(failure)
 
+    def test_and_one_image_alone_is_refused_for_another_platform(self, registry: WritableRegistry) -> None:
+        registry.put(NAME, make.image(BROKEN, architecture="arm64"))
+        assert "not there for linux/amd64; it is for linux/arm64" in str(refused(registry, platforms=["linux/amd64"]))
+        assert mend(registry, platforms=["linux/arm64"]).written
+
     def test_that_needs_nothing(self, registry: WritableRegistry) -> None:
         registry.put(NAME, make.index(self.BOTH[1]))
         assert not mend(registry).needed

@@ -93,6 +93,12 @@ class TestAnImageOfSchema1:
             f"{NAME}:1 is of schema 1, which does not tell what its layers are: reading 2 layers, {size:,} bytes."
         ]
 
+    def test_for_another_platform_is_refused_before_anything_is_read(self, registry: WritableRegistry) -> None:
+        put(registry, A)
+        with pytest.raises(ImageRefused, match="not there for linux/arm64; it is for linux/amd64"):
+            mend(registry, platforms=["linux/arm64"])
+        assert not [told for told in registry.seen if "/blobs/" in told.path]
+
     def test_has_its_layers_read_and_not_moved(self, registry: WritableRegistry) -> None:
         put(registry, A, B)
         done = mend(registry, f"{OTHER}:2")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_batchstream.core.images.documents import ManifestError, load, mapping, objects, text, texts
-from airflow_batchstream.core.images.manifest import DOCKER_MANIFEST, digest_of
+from airflow_batchstream.core.images.manifest import DOCKER_MANIFEST, Platform, digest_of
 from airflow_batchstream.core.images.reference import read_digest
 from airflow_batchstream.core.images.rewrite import to_json
 
@@ -76,6 +76,12 @@ def read_steps(manifest: bytes) -> list[Step1]:
             raise ManifestError(f"fsLayers.blobSum: {error}") from None
         found.append(Step1(digest, step, step.get("throwaway") is True))
     return found
+
+
+def platform(steps: list[Step1]) -> Platform:
+    """What the image runs on, by its highest step."""
+    top = steps[-1].document
+    return Platform.of(text(top, "os"), text(top, "architecture"))
 
 
 def convert(steps: list[Step1], measured: Mapping[str, Measured]) -> tuple[bytes, bytes]:
