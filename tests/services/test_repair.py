@@ -86,6 +86,16 @@ class TestAnImageWithEmptyAndDuplicateLayers:
         assert done.uploaded == document["config"]["size"] + len(registry.store.manifest(NAME, "2").content)
         assert not [told for told in registry.seen if told.method == "GET" and "/blobs/" in told.path][1:]
 
+    def test_of_10_gb_takes_seven_requests_and_a_few_kilobytes(self, registry: WritableRegistry) -> None:
+        made = make.image(BROKEN)
+        manifest = json.loads(made.body)
+        for row in manifest["layers"]:
+            row["size"] = 2_500_000_000
+        registry.put(NAME, make.Made(made.media_type, make.as_json(manifest), made.blobs))
+        done = mend(registry)
+        assert done.requests == len(registry.seen) == 7
+        assert done.read + done.uploaded < 8192
+
     def test_leaves_the_source_as_it_was(self, registry: WritableRegistry) -> None:
         made = registry.put(NAME, make.image(BROKEN))
         mend(registry)
