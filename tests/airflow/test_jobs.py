@@ -79,6 +79,13 @@ class TestSuccess:
         assert job["name"] in said
         assert "SUCCEEDED" in said
 
+    def test_the_log_says_how_the_image_came_and_never_more_than_can_be_seen(self, runs: dict[str, Run]) -> None:
+        task = runs["success"].task("job")
+        task.wait()
+        word = job_of(task)["streamed"]
+        assert word in ("requested", "eligible")  # a small image: nothing shows more
+        assert f"Image streaming: {word}: " in words(task.log())
+
     def test_no_environment_value_is_shown(self, runs: dict[str, Run]) -> None:
         task = runs["success"].task("job")
         task.wait()
