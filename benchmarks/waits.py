@@ -7,8 +7,8 @@ connection's credentials. The stock trigger is the Google provider's, unmodified
 without logs, and with them (ten seconds between two reads, 50 reads a minute), every line shown, one of the jobs
 printing 40,000 a minute. Calls are counted by the server. What is compared is a ratio within one run.
 
-What was imported before is frozen: a full garbage collection over all of Airflow stops a loop for 0.1 to 0.4 s, whosever
-trigger runs in it.
+What was imported before is frozen: a full garbage collection over all of Airflow stops a loop for 0.1 to 0.4 s,
+whosever trigger runs in it.
 """
 
 from __future__ import annotations
