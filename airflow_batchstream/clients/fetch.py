@@ -268,17 +268,15 @@ class Fetcher:
         )
         if whole and response.request.method != "HEAD" and declared.isdigit() and int(declared) > limit:
             raise too_long
-        chunks: list[bytes] = []
-        read = 0
+        body = bytearray()  # no list of pieces: a hostile server sends them byte by byte
         async for chunk in response.aiter_raw():
-            read += len(chunk)
             self.bytes_read += len(chunk)
-            chunks.append(chunk)
-            if read > limit:
+            body += chunk
+            if len(body) > limit:
                 if whole:
                     raise too_long
                 break
-        return b"".join(chunks)[:limit]
+        return bytes(body[:limit])
 
     async def _pieces(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         async for chunk in response.aiter_raw():
@@ -329,7 +327,8 @@ async def _unsafe_addresses(host: str) -> str:
     """The same, judged by what the name stands for.
 
     Private addresses are not refused: with Private Service Connect Google's own names stand for such. Nor is a name
-    that does not resolve here: it may do so at a proxy.
+    that does not resolve here: it may do so at a proxy. A name that stands for something else by the time of the
+    connection meets TLS: nobody inside has a certificate for it, and a metadata server speaks plain HTTP only.
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
@@ -337,6 +336,7 @@ async def _unsafe_addresses(host: str) -> str:
         return ""
     for *_, address in found:
         ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
         if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast:
             return f"its name stands for {ip}"
     return ""

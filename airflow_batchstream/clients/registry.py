@@ -25,7 +25,7 @@ from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import manifest as reading
 from airflow_batchstream.core.images.manifest import Config, Image, Index, Manifest, ManifestError, Platform
-from airflow_batchstream.core.images.reference import Reference, read_digest
+from airflow_batchstream.core.images.reference import Reference, is_tag, read_digest
 from airflow_batchstream.core.images.rules import printable
 
 TokenSource = Callable[[], Awaitable[str]]
@@ -66,7 +66,7 @@ class Registry:
         self.limits = limits
         self._emulator = emulator or ""
         self._source = None if emulator else token
-        self._token = ""
+        self._token = _Token()
         self._fetcher = Fetcher(limits, local=self._emulator, transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -76,6 +76,12 @@ class Registry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._fetcher.__aexit__(kind, error, trace)
+
+    def apart(self) -> Self:
+        """The same connections and the same access token, with counts of its own: for one of several images."""
+        one = copy.copy(self)
+        one._fetcher = self._fetcher.apart()
+        return one
 
     @property
     def requests(self) -> int:
@@ -103,8 +109,7 @@ class Registry:
         """What the name stands for just now, by one HEAD request where the registry supports it."""
         async with self._bounded(reference):
             answer = await self._ask("HEAD", reference, f"manifests/{reference.target}", "the manifest", limit=0)
-            found = answer.headers.get("docker-content-digest", "")
-            return read_digest(found) if found else (await self._manifest(reference, reference.target)).digest
+            return told(answer) or (await self._manifest(reference, reference.target)).digest
 
     async def tags(self, reference: Reference) -> list[str] | None:
         """The image's tags, as many as one answer holds; None if the registry knows no such image.
@@ -118,7 +123,7 @@ class Registry:
             if answer.status == 404:
                 return None
             tags = json.loads(answer.body)["tags"] or []  # null for an image without any
-            return [tag for tag in tags if isinstance(tag, str) and tag.isprintable()]
+            return [tag for tag in tags[:_MOST_TAGS] if isinstance(tag, str) and is_tag(tag)]
         except (FetchError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise ImageRefused(f"{reference}: its tags could not be listed: {error}", retryable=True) from None
 
@@ -145,7 +150,7 @@ class Registry:
         accept = ", ".join(reading.ACCEPT)
         answer = await self._ask("GET", reference, path, what, limit=self.limits.manifest, accept=accept)
         media_type = answer.headers.get("content-type", "")
-        expected = target if ":" in target else answer.headers.get("docker-content-digest", "")
+        expected = target if ":" in target else told(answer)
         return Fetched(media_type, _checked(reference, answer.body, expected, what), answer.body)
 
     async def _config(self, reference: Reference, manifest: Manifest) -> Config | None:
@@ -199,16 +204,11 @@ class Registry:
         """The header for a host. A Google token is for Google's registries alone, whatever else a job may name."""
         if self._source is None or not (reference.is_artifact_registry or reference.is_container_registry):
             return ""
-        if renew or not self._token:
-            try:
-                self._token = await self._source()
-            except Exception as error:  # whatever the credentials' library raises
-                kind = type(error).__name__
-                raise ImageRefused(
-                    f"{reference}: the Google connection gave no access token for the registry ({kind}: {error})",
-                    retryable=bool(getattr(error, "retryable", False)),
-                ) from error
-        return f"Bearer {self._token}"
+        known = self._token.text
+        async with self._token.fetching:  # one asks, the others wait for what it gets
+            if not known or (renew and known == self._token.text):
+                self._token.text = self._token.text if not known and self._token.text else await self._fresh(reference)
+        return f"Bearer {self._token.text}"
 
     @asynccontextmanager
     async def _bounded(self, reference: Reference) -> AsyncGenerator[None]:
@@ -219,6 +219,14 @@ class Registry:
         except TimeoutError:
             words = f"{reference}: {reference.registry} took more than {self.limits.total:g} s altogether."
             raise ImageRefused(f"{words} A retry can help.", retryable=True) from None
+
+
+def told(answer: Answer) -> str:
+    """The digest that a registry says it answers with; empty where it says none, or what is none."""
+    try:
+        return read_digest(answer.headers.get("docker-content-digest", ""))
+    except ValueError:
+        return ""
 
 
 def _checked(reference: Reference, body: bytes, expected: str, what: str) -> str:

@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 from airflow_batchstream.clients import registry_words
 from airflow_batchstream.clients.fetch import Answer, FetchError
-from airflow_batchstream.clients.registry import Fetched, Registry
+from airflow_batchstream.clients.registry import Fetched, Registry, told
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.images.manifest import ACCEPT, Descriptor, digest_of
-from airflow_batchstream.core.images.reference import Reference, read_digest
+from airflow_batchstream.core.images.reference import Reference
 
 LONGEST_MOVE = 3600.0
 """Seconds that one layer may take to be read or copied."""
@@ -78,8 +78,7 @@ class WritableRegistry(Registry):
                 return None
             if answer.status != 200:
                 raise registry_words.refusal(reference, answer, f"the tag {reference.target}", authorized=True)
-            found = answer.headers.get("docker-content-digest", "")
-            return read_digest(found) if found else (await self._manifest(reference, reference.target)).digest
+            return told(answer) or (await self._manifest(reference, reference.target)).digest
 
     @asynccontextmanager
     async def layer(self, reference: Reference, digest: str) -> AsyncGenerator[AsyncIterator[bytes]]:

@@ -9,6 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+MOST_VALUES = 250_000
+"""Values in one document, counted by its commas: few bytes each, but a hundred in memory. Real ones have hundreds."""
+
 
 class ManifestError(ValueError):
     """A manifest or a config that cannot be read; the message says where and why."""
@@ -19,6 +22,8 @@ def load(body: bytes, what: str) -> dict[str, Any]:
 
     :param what: for the message: "the manifest".
     """
+    if body.count(b",") >= MOST_VALUES:
+        raise ManifestError(f"{what} has more than {MOST_VALUES:,} values: no build writes so many")
     try:
         document = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError:
@@ -92,7 +97,8 @@ def _kind(value: object) -> str:
 
 
 def _wrong(key: str, value: object, right: str) -> NoReturn:
-    raise ManifestError(f"`{key}` has {_kind(value)} where {right} belongs")
+    shown = "".join(c if c.isprintable() else "?" for c in key[:100])  # a label's name may be anything
+    raise ManifestError(f"`{shown}` has {_kind(value)} where {right} belongs")
 
 
 def _refuse_constant(name: str) -> NoReturn:

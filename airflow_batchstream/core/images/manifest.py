@@ -185,7 +185,7 @@ def _descriptor(value: Mapping[str, Any], where: str) -> Descriptor:
     platform = mapping(value, "platform")
     size = integer(value, "size")
     if size is None or not 0 <= size < 2**63:
-        raise ManifestError(f"{where}.size is {str(value.get('size'))[:30]}: a number of bytes belongs here")
+        raise ManifestError(f"{where}.size is {value.get('size')!r:.30}: a number of bytes belongs here")
     return Descriptor(
         media_type=text(value, "mediaType"),
         digest=_digest(text(value, "digest"), f"{where}.digest"),

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"
+MAX_NAME = 1024
+"""Longest name in characters that is looked at; host, path, tag and digest together have fewer."""
 MAX_PATH = 255
 """Longest repository path in characters (the limit of the distribution specification's reference implementation)."""
 
@@ -138,7 +140,7 @@ def parse(text: str) -> Reference:
     host, rest = _split_host(rest, text)
     path, colon, tag = rest.partition(":")
     _check_path(path, text)
-    if colon and not _TAG.fullmatch(tag):
+    if colon and not is_tag(tag):
         raise ValueError(_words_for_tag(tag, path, text))
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
@@ -163,6 +165,11 @@ def read_digest(text: str) -> str:
     return text
 
 
+def is_tag(text: str) -> bool:
+    """Whether it can be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def _show(text: str) -> str:
     """The text in quotes, control characters escaped, and cut: it may be a whole file by mistake."""
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
@@ -172,6 +179,10 @@ def _refuse_slips(text: str) -> None:
     """What is no image name at all, before the grammar is asked."""
     if not text:
         raise ValueError("the image name is empty: write HOST/PATH:TAG, as in us-docker.pkg.dev/project/repo/image:1.0")
+    if len(text) > MAX_NAME:
+        raise ValueError(
+            f"{_show(text)} has {len(text):,} characters, an image name has {MAX_NAME:,} at most: write HOST/PATH:TAG"
+        )
     if found := _PLACEHOLDER.search(text):
         raise ValueError(f"{_show(text)} still has the placeholder {_show(found.group())}: put its value there")
     if text != text.strip():

@@ -16,6 +16,9 @@ from airflow_batchstream.core.images.layer_rules import LAYER_RULES, PLAIN_JOB
 from airflow_batchstream.core.images.manifest import Image
 from airflow_batchstream.core.images.reference import DOCKER_HUB, Reference
 
+_LONGEST = 2000
+"""Characters of a finding that strangers' words may fill."""
+
 
 def check(image: Image, *, region: str) -> list[Finding]:
     """What all rules say of an image that was found.
@@ -43,7 +46,8 @@ def printable(finding: Finding) -> Finding:
 
 
 def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return "".join(c if c.isprintable() else "?" for c in cut)
 
 
 def _in_artifact_registry(reference: Reference, region: str) -> list[Finding]:
