@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from airflow_batchstream.cli import emulator, image, repair
+from airflow_batchstream.cli import emulator, image, repair, scan
 
 app = typer.Typer(
     name="batchstream",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(emulator.app, name="emulator")
 app.add_typer(image.app, name="image")
+app.command(epilog=scan.EPILOG)(scan.scan)
 app.command(epilog=repair.EPILOG)(repair.repair)
 
 

@@ -1,0 +1,116 @@
+"""``batchstream scan`` as a process: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import small_images as make
+from writable_registry import WritableRegistry, refuse
+
+NAME = "us-docker.pkg.dev/acme/batch/train"
+A = make.tar({"a": b"1"})
+PLACE = ("--region", "us-central1")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegistry]:
+    with WritableRegistry(tmp_path_factory.mktemp("registry")) as one:
+        one.put(NAME, make.image([A]), "whole")
+        one.put(NAME, make.image([A, make.tar({"b": b"2"}), A]), "twice")
+        yield one
+
+
+def run(at: str, *words: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"BATCH_EMULATOR_HOST": at, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    command = [Path(sys.executable).parent / "batchstream", "scan", *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+class TestTheCommand:
+    def test_ends_with_0_where_an_image_may_be_streamed(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:whole", *PLACE)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith("may be streamed: every rule that can be checked beforehand holds.\n")
+        assert registry.tags(NAME)["whole"] in done.stdout
+
+    def test_ends_with_1_and_shows_each_broken_rule_on_100_columns(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:twice", "--region", "europe-west1")
+        assert done.returncode == 1, done.stderr
+        assert "does not stream: 1 rule is broken." in done.stdout  # the name alone tells: the registry is not asked
+        done = run(registry.address, f"{NAME}:twice", *PLACE, "--machine-type", "c4a-standard-8")
+        assert done.returncode == 1
+        assert "does not stream: 2 rules are broken." in done.stdout
+        assert "BROKEN   image-platform\n" in done.stdout
+        assert "BROKEN   image-no-duplicate-layers\n" in done.stdout
+        assert max(map(len, done.stdout.splitlines())) <= 100
+        assert "\x1b" not in done.stdout
+
+    def test_shows_all_images_each_once_and_the_worst_decides(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:whole", f"{NAME}:twice", f"{NAME}:whole", *PLACE)
+        assert done.returncode == 1
+        assert done.stdout.count("Image     ") == 2
+
+    def test_prints_json(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:twice", f"{NAME}:whole", *PLACE, "--json")
+        twice, whole = json.loads(done.stdout)["images"]
+        assert done.returncode == 1
+        assert (twice["verdict"], whole["verdict"]) == ("broken", "holds")
+        assert whole["pinned"] == f"{NAME}@{registry.tags(NAME)['whole']}"
+
+    def test_ends_with_1_where_there_is_no_such_image(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:none", *PLACE)
+        assert done.returncode == 1
+        assert "BROKEN   image-exists\n" in done.stdout
+
+    @pytest.mark.parametrize("words", [(), (f"{NAME}:1", "--no-such-option"), ("A B",)])
+    def test_ends_with_2_where_it_is_used_wrongly(self, registry: WritableRegistry, words: tuple[str, ...]) -> None:
+        assert run(registry.address, *words).returncode == 2
+
+
+class TestWhatCouldNotBeTold:
+    def test_without_a_region(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:whole")
+        assert done.returncode == 3
+        assert "not told image-location\n" in done.stdout
+
+    def test_where_the_registry_is_not_there(self) -> None:
+        done = run("127.0.0.1:1", f"{NAME}:1", *PLACE)
+        assert done.returncode == 3
+        assert "could not be reached" in " ".join(done.stdout.split())
+        assert "Verdict   could not be told" in done.stdout
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_where_the_registry_refuses(self, registry: WritableRegistry, status: int) -> None:
+        registry.faults.append(refuse("GET", "/manifests/closed", status))
+        done = run(registry.address, f"{NAME}:closed", f"{NAME}:whole", *PLACE)
+        registry.faults.clear()
+        assert done.returncode == 3
+        assert "not told image-readable\n" in done.stdout
+        assert "may be streamed" in done.stdout  # one closed image does not take the others along
+
+
+class TestHelp:
+    def test_explains_itself_with_an_example(self) -> None:
+        done = run("", "--help")
+        assert done.returncode == 0
+        text = " ".join(done.stdout.split())
+        assert "Example: batchstream scan --region us-central1 us-docker.pkg.dev/" in text
+        assert "Exit codes: 0 every image may be streamed" in text
+        assert max(map(len, done.stdout.splitlines())) <= 100
+
+    def test_loads_neither_airflow_nor_google_s_clients(self) -> None:
+        code = (
+            "import sys; before = set(sys.modules); import airflow_batchstream.cli.scan, "
+            "airflow_batchstream.cli.credentials, airflow_batchstream.services.scan_job, "
+            "airflow_batchstream.clients.registry; "
+            "print([m for m in set(sys.modules) - before if m.split('.')[0] in ('airflow', 'grpc') "
+            "or m.startswith('google.')])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
