@@ -8,6 +8,7 @@ and never over plain text.
 from __future__ import annotations
 
 import asyncio
+import copy
 import ipaddress
 import logging
 import random
@@ -118,6 +119,12 @@ class Fetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.aclose()
+
+    def apart(self) -> Self:
+        """The same connections, with counts of its own."""
+        one = copy.copy(self)
+        one.requests = one.bytes_read = 0
+        return one
 
     async def fetch(
         self,

@@ -10,10 +10,11 @@ Source: the OCI distribution specification 1.1.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -45,6 +46,14 @@ class Fetched:
     media_type: str
     digest: str
     body: bytes
+
+
+@dataclass(slots=True)
+class _Token:
+    """The header with the access token, empty before the first is there."""
+
+    header: str = ""
+    fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Registry:
@@ -173,7 +182,7 @@ class Registry:
         try:
             answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
             if answer.status == 401 and token:
-                token = await self._authorization(reference, renew=True)
+                token = await self._authorization(reference, renew=token)
                 answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
         except FetchError as error:
             again = " A retry can help." if error.passing else ""
@@ -200,15 +209,27 @@ class Registry:
             return f"http://{self._emulator}/v2/{reference.name}/{path}"
         return f"https://{reference.registry}/v2/{reference.repository}/{path}"
 
-    async def _authorization(self, reference: Reference, *, renew: bool = False) -> str:
-        """The header for a host. A Google token is for Google's registries alone, whatever else a job may name."""
+    async def _authorization(self, reference: Reference, *, renew: str = "") -> str:
+        """The header for a host. A Google token is for Google's registries alone, whatever else a job may name.
+
+        :param renew: a header that was refused, and is not given again.
+        """
         if self._source is None or not (reference.is_artifact_registry or reference.is_container_registry):
             return ""
-        known = self._token.text
-        async with self._token.fetching:  # one asks, the others wait for what it gets
-            if not known or (renew and known == self._token.text):
-                self._token.text = self._token.text if not known and self._token.text else await self._fresh(reference)
-        return f"Bearer {self._token.text}"
+        async with self._token.fetching:  # of several images at once, one asks and the others wait
+            if self._token.header in ("", renew):
+                self._token.header = f"Bearer {await self._fresh(reference, self._source)}"
+            return self._token.header
+
+    async def _fresh(self, reference: Reference, source: TokenSource) -> str:
+        try:
+            return await source()
+        except Exception as error:  # whatever the credentials' library raises
+            kind = type(error).__name__
+            raise ImageRefused(
+                f"{reference}: the Google connection gave no access token for the registry ({kind}: {error})",
+                retryable=bool(getattr(error, "retryable", False)),
+            ) from error
 
     @asynccontextmanager
     async def _bounded(self, reference: Reference) -> AsyncGenerator[None]:

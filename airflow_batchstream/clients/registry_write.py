@@ -89,10 +89,11 @@ class WritableRegistry(Registry):
         what, url = f"the layer {digest}", self._url(reference, f"blobs/{digest}")
         try:
             async with asyncio.timeout(LONGEST_MOVE):
-                for renew in (False, True):
-                    token = await self._authorization(reference, renew=renew)
+                token = ""
+                for again in (False, True):
+                    token = await self._authorization(reference, renew=token)
                     async with self._fetcher.stream(url, authorization=token) as (answer, pieces):
-                        if answer.status == 401 and token and not renew:
+                        if answer.status == 401 and token and not again:
                             continue  # others before it may have taken longer than a token lives
                         if answer.status != 200:
                             raise registry_words.refusal(reference, answer, what, authorized=bool(token))
@@ -214,7 +215,7 @@ class WritableRegistry(Registry):
             token = await self._authorization(target) if credential else ""
             answer = await ask(token)
             if answer.status == 401 and token and isinstance(content, bytes | None):
-                answer = await ask(await self._authorization(target, renew=True))
+                answer = await ask(await self._authorization(target, renew=token))
         except FetchError as error:
             raise _unwritten(target, f"{method} {url.partition('?')[0]}", error) from None
         return answer

@@ -11,10 +11,11 @@ the platform, and a machine may therefore choose another than the one that was l
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
@@ -23,8 +24,17 @@ from airflow_batchstream.core.images import rules
 from airflow_batchstream.core.images.manifest import LINUX_AMD64, LINUX_ARM64, Image, Platform
 from airflow_batchstream.core.images.reference import Reference, parse
 
+if TYPE_CHECKING:
+    from airflow_batchstream.clients.registry import Registry
+
+FailOn = Literal["broken", "unknown", "never"]
+"""What of a scan stops a task: see :func:`refuse`."""
 WIDTH = 100
 """Columns of the table in the task log."""
+AT_ONCE = 16
+"""Images that are looked at at the same time."""
+MOST_SMALL_BLOBS = 8
+"""Small layers of one image that are read to see whether they are empty."""
 ARM_SERIES = frozenset({"t2a", "c4a", "n4a", "a4x"})
 """Compute Engine's series with Arm processors: T2A and C4A by its documentation, N4A and A4X by their announcements."""
 
@@ -43,7 +53,8 @@ class Scan:
     :param image: None as the digest.
     :param findings: what each rule said, those that hold included.
     :param requests: HTTP requests that it took.
-    :param bytes_read: bytes of manifests and configs that were read for it.
+    :param bytes_read: bytes of manifests, configs and small layers that were read for it.
+    :param passing: the registry did not give the image out, and may do so later.
     """
 
     asked: str
@@ -55,6 +66,7 @@ class Scan:
     image: Image | None = None
     requests: int = 0
     bytes_read: int = 0
+    passing: bool = False
 
     @property
     def tag(self) -> str | None:
@@ -92,45 +104,108 @@ async def scan(
     endpoint: Endpoint,
     token: Callable[[], Awaitable[str]] | None = None,
     machine_type: str = "",
+    tolerant: bool = False,
+    most_small_blobs: int = MOST_SMALL_BLOBS,
 ) -> Scan:
-    """Resolve an image's name and apply the streaming rules to it.
+    """:func:`scan_all` of one image."""
+    (one,) = await scan_all(
+        [image_uri],
+        region=region,
+        endpoint=endpoint,
+        token=token,
+        machine_type=machine_type,
+        tolerant=tolerant,
+        most_small_blobs=most_small_blobs,
+    )
+    return one
 
-    :param image_uri: the name as the job has it.
-    :param region: the job's region; empty where it is not known, then the image's location could not be told.
+
+async def scan_all(
+    image_uris: Sequence[str],
+    *,
+    region: str,
+    endpoint: Endpoint,
+    token: Callable[[], Awaitable[str]] | None = None,
+    machine_type: str = "",
+    tolerant: bool = False,
+    most_small_blobs: int = MOST_SMALL_BLOBS,
+) -> list[Scan]:
+    """Resolve the names of images and apply the streaming rules to them: :data:`AT_ONCE` at once, in their order.
+
+    :param image_uris: the names as the job has them. They share connections and the access token.
+    :param region: the job's region; empty where it is not known, then the images' locations could not be told.
     :param endpoint: where to ask: the registries themselves, or a local Batch.
     :param token: gives a Google access token; None to ask without.
     :param machine_type: of the job, which decides the platform; empty where Batch chooses, which are x86 machines.
-    :raises ImageRefused: the name is none, or the registry does not give the image out. A broken rule is no error here:
-        see :func:`refuse`.
+    :param tolerant: an image that a registry does not give out (no connection, 401, 403, 5xx, what cannot be read)
+        becomes a scan whose rule ``image-readable`` could not be told, instead of an error.
+    :param most_small_blobs: small layers of one image that may be read to see whether they are empty.
+    :raises ImageRefused: a name is none, an image does not exist, or (unless ``tolerant``) a registry does not give one
+        out; the others are then not waited for. A broken rule is no error here: see :func:`refuse`.
     """
-    reference = read(image_uri)
-    platform = platform_of(machine_type)
-    named = rules.check_reference(reference, region=region)
-    if broken(named):
-        return Scan(image_uri, reference, platform, tuple(named))
-
     from airflow_batchstream.clients.registry import Registry
 
-    async with Registry(endpoint.emulator, token) as registry:
+    names = [(uri, read(uri)) for uri in image_uris]
+    platform, free = platform_of(machine_type), asyncio.Semaphore(AT_ONCE)
+
+    async def one(shared: Registry, uri: str, reference: Reference) -> Scan:
+        async with free:
+            registry = shared.apart()
+            try:
+                return await _scan(registry, uri, reference, platform, region)
+            except ImageRefused as error:
+                if not tolerant or error.findings or error.missing:
+                    raise
+                return _unreadable(registry, uri, reference, platform, region, error)
+
+    async with Registry(endpoint.emulator, token) as shared:
         try:
-            image = await registry.resolve(reference, platform)
-        except ImageRefused as error:
-            if not error.findings:
-                raise
-            found = (*named, *error.findings)
-            counts = registry.requests, registry.bytes_read
-            return Scan(image_uri, reference, platform, found, requests=counts[0], bytes_read=counts[1])
-        return Scan(
-            asked=image_uri,
-            reference=reference,
-            platform=platform,
-            findings=tuple(rules.check(image, region=region)),
-            digest=image.digest,
-            pinned=str(reference.pinned(image.manifest_digest if image.rivals > 1 else image.digest)),
-            image=image,
-            requests=registry.requests,
-            bytes_read=registry.bytes_read,
-        )
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(shared, uri, reference)) for uri, reference in names]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+
+async def _scan(registry: Registry, uri: str, reference: Reference, platform: Platform, region: str) -> Scan:
+    named = rules.check_reference(reference, region=region)
+    if broken(named):
+        return Scan(uri, reference, platform, tuple(named))
+    try:
+        image = await registry.resolve(reference, platform)
+    except ImageRefused as error:
+        if not error.findings:
+            raise
+        found = (*named, *error.findings)
+        return Scan(uri, reference, platform, found, requests=registry.requests, bytes_read=registry.bytes_read)
+    return Scan(
+        asked=uri,
+        reference=reference,
+        platform=platform,
+        findings=tuple(rules.check(image, region=region)),
+        digest=image.digest,
+        pinned=str(reference.pinned(image.manifest_digest if image.rivals > 1 else image.digest)),
+        image=image,
+        requests=registry.requests,
+        bytes_read=registry.bytes_read,
+    )
+
+
+def _unreadable(
+    registry: Registry, uri: str, reference: Reference, platform: Platform, region: str, error: ImageRefused
+) -> Scan:
+    """The scan of an image that the registry did not give out: only its name was judged."""
+    remedy = "Scan it again, or from where the registry can be reached and read; until then nothing tells."
+    unread = Finding("image-readable", Verdict.UNKNOWN, "image", str(reference), str(error), remedy)
+    return Scan(
+        asked=uri,
+        reference=reference,
+        platform=platform,
+        findings=(*rules.check_reference(reference, region=region), rules.printable(unread)),
+        requests=registry.requests,
+        bytes_read=registry.bytes_read,
+        passing=error.retryable,
+    )
 
 
 def read(image_uri: str) -> Reference:
@@ -150,12 +225,22 @@ def platform_of(machine_type: str) -> Platform:
     return LINUX_ARM64 if machine_type.strip().lower().partition("-")[0] in ARM_SERIES else LINUX_AMD64
 
 
-def refuse(scan: Scan) -> None:
-    """Raise :class:`ImageRefused`, with all broken rules and their remedies, if there are any."""
-    findings = broken(scan.findings)
-    if findings:
-        lines = "\n".join(f"  - {f.says} {f.remedy}".rstrip() for f in findings)
-        raise ImageRefused(f"{scan.asked} cannot be streamed, {_rules(findings)} broken:\n{lines}", findings=findings)
+def refuse(scan: Scan, fail_on: FailOn = "broken") -> None:
+    """Raise :class:`ImageRefused`, with all rules that forbid to go on and their remedies, if there are any.
+
+    :param fail_on: ``"broken"``: broken rules forbid it; ``"unknown"``: so do rules that could not be told;
+        ``"never"``: nothing does.
+    """
+    found = [] if fail_on == "never" else broken(scan.findings)
+    if fail_on == "unknown":
+        found += [finding for finding in scan.findings if finding.verdict is Verdict.UNKNOWN]
+    if not found:
+        return
+    lines = "\n".join(f"  - {f.says} {f.remedy}".rstrip() for f in found)
+    if scan.verdict is Verdict.BROKEN:
+        raise ImageRefused(f"{scan.asked} cannot be streamed, {_broken(found)}:\n{lines}", findings=found)
+    words = f"Whether {scan.asked} can be streamed could not be told (fail_on is 'unknown')"
+    raise ImageRefused(f"{words}:\n{lines}", findings=found, retryable=scan.passing)
 
 
 def table(scan: Scan) -> list[str]:
@@ -191,7 +276,7 @@ def _finding_lines(finding: Finding, column: int) -> list[str]:
 def _conclusion(scan: Scan) -> str:
     said = [finding for finding in scan.findings if finding.verdict is scan.verdict]
     if scan.verdict is Verdict.BROKEN:
-        return f"does not stream: {_rules(said)} broken."
+        return f"does not stream: {_broken(said)}."
     if scan.verdict is Verdict.UNKNOWN:
         return "could not be told: see above for what would tell."
     if scan.verdict is Verdict.WARNING:
@@ -199,10 +284,10 @@ def _conclusion(scan: Scan) -> str:
     return "may be streamed: every rule that can be checked beforehand holds."
 
 
-def _rules(findings: list[Finding]) -> str:
-    """``1 rule is`` or ``2 rules are``: of rules, not of findings, since three empty layers break one rule."""
-    count = len({finding.rule for finding in findings})
-    return "1 rule is" if count == 1 else f"{count} rules are"
+def _broken(findings: Iterable[Finding]) -> str:
+    """``1 rule is broken`` or ``2 rules are broken``: rules, not findings, as three empty layers break one rule."""
+    count = len({finding.rule for finding in broken(findings)})
+    return "1 rule is broken" if count == 1 else f"{count} rules are broken"
 
 
 def _row(name: str, value: str) -> str:
