@@ -22,6 +22,8 @@ RULES: tuple[Callable[[Spec, Asked], Iterator[Finding]], ...] = (
     task_rules.one_of,
     streaming_rules.something_to_stream,
     streaming_rules.images,
+    streaming_rules.image_places,
+    streaming_rules.hidden_containers,
     streaming_rules.ignored_fields,
     streaming_rules.no_mixing,
     task_rules.counts,

@@ -10,8 +10,21 @@ from typing import Any
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import reference
 from airflow_batchstream.core.images import rules as image_rules
+from airflow_batchstream.core.images.locations import covers, locations_for
+from airflow_batchstream.core.jobs.hidden import containers_run
+from airflow_batchstream.core.jobs.machine_rules import allowed_regions, elsewhere
 from airflow_batchstream.core.jobs.model import Spec
-from airflow_batchstream.core.jobs.rulebook import LATER, PLAIN_JOB, Asked, listed, refused, runnables, tasks
+from airflow_batchstream.core.jobs.rulebook import (
+    LATER,
+    PLAIN_JOB,
+    Asked,
+    listed,
+    mapping,
+    refused,
+    runnables,
+    tasks,
+    warned,
+)
 from airflow_batchstream.core.jobs.secrecy import MASK, masked_text
 from airflow_batchstream.core.jobs.spec import containers
 
@@ -63,6 +76,40 @@ def something_to_stream(spec: Spec, asked: Asked) -> Iterator[Finding]:
         says = "there is no container runnable, so there is nothing to stream."
         remedy = f"Run the program in a container, or {PLAIN_JOB}."
         yield refused("streaming-containers", "job.taskGroups[0].taskSpec.runnables", None, says, remedy)
+
+
+def hidden_containers(spec: Spec, asked: Asked) -> Iterator[Finding]:
+    """A container that a script starts itself is pulled by that script: Batch does not know of it, nor does a scan."""
+    for path, runnable in runnables(spec) if asked.streaming else ():
+        text = mapping(runnable, "script").get("text")
+        found = containers_run(text) if isinstance(text, str) else []
+        if found:
+            line, what = found[0]
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            says = f"starts a container itself ({what}, line {line}{more}): it is neither streamed nor scanned."
+            yield warned("hidden-container", f"{path}.script.text", what, says, "Make it a container runnable.")
+
+
+def image_places(spec: Spec, asked: Asked) -> Iterator[Finding]:
+    """A streamed image is where the job's VMs may be. A place outside the job's region is refused on its own."""
+    places = [(path, region) for path, region in allowed_regions(spec) if not elsewhere(region, asked)]
+    for _, container in containers(spec):
+        name = _readable(container.get("imageUri"))
+        if not asked.streamed(container) or name is None or not name.location:
+            continue
+        for path, region in places:
+            if region != asked.region and covers(name.location, region) is False:
+                says = f"{name} is in {name.location}, which does not contain {region}."
+                there = " or ".join(f"{place}-docker.pkg.dev" for place in locations_for(region))
+                remedy = f"Copy the image to {there}, leave the place out, or {PLAIN_JOB}."
+                yield refused("image-location", path, region, says, remedy)
+
+
+def _readable(uri: Any) -> reference.Reference | None:
+    try:
+        return reference.parse(uri) if isinstance(uri, str) else None
+    except ValueError:
+        return None
 
 
 def images(spec: Spec, asked: Asked) -> Iterator[Finding]:

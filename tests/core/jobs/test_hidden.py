@@ -1,0 +1,97 @@
+"""Which scripts start containers of their own."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from job_rules import IMAGE, TASK, findings, job, warned
+
+from airflow_batchstream.core.jobs.hidden import containers_run
+
+
+class TestScriptsThatStartContainers:
+    @pytest.mark.parametrize(
+        "script",
+        [
+            "docker run busybox true",
+            "  docker run -it --rm busybox",
+            "/usr/bin/docker run busybox",
+            "sudo -E docker run busybox",
+            "sudo -u batch docker run busybox",
+            "DOCKER_BUILDKIT=1 docker run busybox",
+            "timeout 60s docker run busybox",
+            "cd /tmp && docker run busybox",
+            "true;docker run busybox",
+            "docker pull busybox || docker run busybox",
+            "if docker run busybox; then echo; fi",
+            "for x in 1 2; do docker run busybox $x; done",
+            "out=$(docker run busybox)",
+            'echo "got $(docker run busybox)"',
+            "out=`docker run busybox`",
+            "(docker run busybox)",
+            "{ docker run busybox; }",
+            "docker \\\n  run busybox",
+            "docker --config /etc/d run busybox",
+            "docker --log-level=debug container run busybox",
+            "docker compose -f a.yaml run service",
+            "bash -c 'docker run busybox'",
+            'sh -ec "true; docker run busybox"',
+            "echo a#b; docker run busybox",
+            "echo ${#x} && docker run busybox",
+            "echo it\\'s; docker run busybox",
+            '"docker" run busybox',
+        ],
+    )
+    def test_are_found(self, script: str) -> None:
+        assert [what for _, what in containers_run(script)] == ["docker run"]
+
+    @pytest.mark.parametrize("program", ["docker", "podman", "nerdctl"])
+    def test_by_any_of_the_usual_programs_with_their_line(self, program: str) -> None:
+        script = f"#!/bin/sh\nset -e\n{program} run busybox\necho\n{program} run busybox\n"
+        assert containers_run(script) == [(3, f"{program} run"), (5, f"{program} run")]
+
+
+class TestScriptsThatDoNot:
+    @pytest.mark.parametrize(
+        "script",
+        [
+            "",
+            "# docker run busybox",
+            "true # docker run busybox",
+            "true;# docker run busybox",
+            "echo docker run busybox",
+            "echo 'then docker run busybox'",
+            'echo "first; docker run busybox"',
+            "docker pull busybox",
+            "docker exec it run",
+            "docker ps",
+            "dockerd run",
+            "./docker-run.sh run",
+            "my-docker run busybox",
+            "docker",
+            "docker --config",
+            "bash -c",
+            "bash run.sh docker run",
+        ],
+    )
+    def test_are_left_alone(self, script: str) -> None:
+        assert containers_run(script) == []
+
+    @given(st.text(alphabet="docker run;\n'\"\\#$()`&|-c={}sh ", max_size=200))
+    def test_any_text_is_read_to_its_end(self, script: str) -> None:
+        assert all(line >= 1 and what.endswith(" run") for line, what in containers_run(script))
+
+
+class TestTheJobsFinding:
+    def test_is_a_warning_that_names_the_line_and_shows_nothing_of_the_script(self) -> None:
+        script = {"script": {"text": "set -e\ndocker run -e PASSWORD=secret busybox"}}
+        found = warned(job({"container": {"imageUri": IMAGE}}, script))
+        assert found.keys() == {f"{TASK}.runnables[1].script.text"}
+        (words,) = found.values()
+        assert "line 2" in words
+        assert "neither streamed nor scanned" in words
+        assert "secret" not in words
+
+    def test_is_not_made_for_a_plain_job(self) -> None:
+        assert findings(job({"script": {"text": "docker run busybox"}}), streaming=False) == []
