@@ -1,7 +1,9 @@
-"""``batchstream scan``: will these images stream?"""
+"""``batchstream scan``: will these images stream, or those of a job?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -9,7 +11,7 @@ import typer
 from airflow_batchstream.cli.image import Emulator
 
 if TYPE_CHECKING:
-    from airflow_batchstream.services.scan import Scan
+    from airflow_batchstream.core.findings import Verdict
 
 STREAMS, DOES_NOT, USAGE, UNTOLD = 0, 1, 2, 3
 EPILOG = """Example: batchstream scan --region us-central1 us-docker.pkg.dev/acme/batch/train:1.4
@@ -19,58 +21,81 @@ Exit codes: 0 every image may be streamed; 1 one does not stream; 2 wrong usage;
 
 def scan(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Images by tag or digest. No layers are downloaded.")
-    ],
+        list[str] | None, typer.Argument(metavar="IMAGE...", help="Images by tag or digest. They are only read.")
+    ] = None,
     region: Annotated[
         str, typer.Option(metavar="REGION", help="The job's region, which the images' location must contain.")
     ] = "",
     machine_type: Annotated[
-        str, typer.Option(metavar="TYPE", help="The job's machine type: c4a-standard-8 wants arm64, others amd64.")
+        str, typer.Option(metavar="TYPE", help="The job's machine type: c4a-standard-8 wants arm64, most want amd64.")
     ] = "",
+    job: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, exists=True, help="A job, JSON or YAML, instead of images."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     emulator: Emulator = "",
 ) -> None:
     """Say whether Image streaming can start an image, why not, and what to do about it.
 
-    Reads manifests and configs, some kilobytes whatever the image's size, and runs nothing. Google's application
-    default credentials are used (gcloud auth application-default login); they need roles/artifactregistry.reader.
+    Reads manifests, configs and the smallest layers, some kilobytes whatever the image's size, and runs nothing.
+    Google's application default credentials are used (gcloud auth application-default login); they need
+    roles/artifactregistry.reader.
     """
     import asyncio
     import json
 
     from airflow_batchstream.cli.credentials import google_token
     from airflow_batchstream.core.endpoint import Endpoint
-    from airflow_batchstream.core.errors import BatchStreamError, ImageRefused, InvalidInput
-    from airflow_batchstream.services.scan import table
-    from airflow_batchstream.services.scan_job import scan_each
+    from airflow_batchstream.core.errors import BatchStreamError
+    from airflow_batchstream.services.scan import scan_all, table
+    from airflow_batchstream.services.scan_job import job_table, scan_job
 
+    if bool(images) == bool(job):
+        _fail("Give images, or a job with --job, and not both." if images else "Give an image, or a job with --job.")
+    endpoint, token = Endpoint.local(emulator) if emulator else Endpoint(), google_token()
     try:
+        if job:
+            of_job = asyncio.run(
+                scan_job(
+                    _text(job), name=job.name, region=region, endpoint=endpoint, token=token, machine_type=machine_type
+                )
+            )
+            typer.echo(json.dumps(of_job.as_dict(), indent=2) if as_json else "\n".join(job_table(of_job)))
+            raise typer.Exit(_code([of_job.verdict]))
         scans = asyncio.run(
-            scan_each(
-                images,
+            scan_all(
+                list(dict.fromkeys(images or ())),
                 region=region,
+                endpoint=endpoint,
+                token=token,
                 machine_type=machine_type,
-                endpoint=Endpoint.local(emulator) if emulator else Endpoint(),
-                token=google_token(),
+                tolerant=True,
+                missing_too=True,
             )
         )
-    except BatchStreamError as error:
-        _fail(error, USAGE if isinstance(error, InvalidInput | ImageRefused) else UNTOLD)
-    if as_json:
-        typer.echo(json.dumps({"images": [one.as_dict() for one in scans]}, indent=2))
-    else:
-        typer.echo("\n\n".join("\n".join(table(one)) for one in scans))
-    raise typer.Exit(_code(scans))
+    except BatchStreamError as error:  # a name that is none, a file that is no job: what can be read at all is a scan
+        _fail(str(error))
+    dicts = {"images": [one.as_dict() for one in scans]}
+    typer.echo(json.dumps(dicts, indent=2) if as_json else "\n\n".join("\n".join(table(one)) for one in scans))
+    raise typer.Exit(_code(one.verdict for one in scans))
 
 
-def _code(scans: list[Scan]) -> int:
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"{file} cannot be read: {error}.")
+
+
+def _code(verdicts: Iterable[Verdict]) -> int:
     """One image that does not stream is worse than one of which it could not be told."""
     from airflow_batchstream.core.findings import Verdict
 
-    said = {one.verdict for one in scans}
+    said = set(verdicts)
     return DOES_NOT if Verdict.BROKEN in said else UNTOLD if Verdict.UNKNOWN in said else STREAMS
 
 
-def _fail(error: Exception, code: int) -> NoReturn:
-    typer.echo(f"Error: {error}", err=True)
-    raise typer.Exit(code)
+def _fail(why: str) -> NoReturn:
+    typer.echo(f"Error: {why}", err=True)
+    raise typer.Exit(USAGE)

@@ -14,14 +14,15 @@ from __future__ import annotations
 import asyncio
 import textwrap
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Finding, Verdict, broken
-from airflow_batchstream.core.images import rules
-from airflow_batchstream.core.images.manifest import LINUX_AMD64, LINUX_ARM64, Image, Platform
+from airflow_batchstream.core.images import layer_rules, rules
+from airflow_batchstream.core.images.layers import Inside, Look, look_into
+from airflow_batchstream.core.images.manifest import LINUX_AMD64, LINUX_ARM64, Image, Layer, Platform
 from airflow_batchstream.core.images.reference import Reference, parse
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ class Scan:
         return None if self.reference.digest else self.reference.target
 
     @property
+    def looked_into(self) -> dict[int, Inside]:
+        """What looks into small layers showed, by the layers' indexes."""
+        if self.image is None:
+            return {}
+        looks = self.image.looks
+        return {x.index: looks[x.blob.digest].inside for x in self.image.layers if x.blob.digest in looks}
+
+    @property
     def verdict(self) -> Verdict:
         """The severest of all findings: broken, could not be told, warning, holds."""
         said = {finding.verdict for finding in self.findings}
@@ -92,6 +101,7 @@ class Scan:
             "layers": len(self.image.layers) if self.image else None,
             "compressed_bytes": self.image.size if self.image else None,
             "findings": [f.as_dict() for f in self.findings if f.verdict is not Verdict.HOLDS][:_MOST_FINDINGS],
+            "looked_into": {str(index): str(inside) for index, inside in self.looked_into.items()},
             "requests": self.requests,
             "bytes_read": self.bytes_read,
         }
@@ -128,6 +138,7 @@ async def scan_all(
     token: Callable[[], Awaitable[str]] | None = None,
     machine_type: str = "",
     tolerant: bool = False,
+    missing_too: bool = False,
     most_small_blobs: int = MOST_SMALL_BLOBS,
 ) -> list[Scan]:
     """Resolve the names of images and apply the streaming rules to them: :data:`AT_ONCE` at once, in their order.
@@ -139,9 +150,11 @@ async def scan_all(
     :param machine_type: of the job, which decides the platform; empty where Batch chooses, which are x86 machines.
     :param tolerant: an image that a registry does not give out (no connection, 401, 403, 5xx, what cannot be read)
         becomes a scan whose rule ``image-readable`` could not be told, instead of an error.
+    :param missing_too: an image that does not exist becomes a scan whose rule ``image-exists`` is broken.
     :param most_small_blobs: small layers of one image that may be read to see whether they are empty.
-    :raises ImageRefused: a name is none, an image does not exist, or (unless ``tolerant``) a registry does not give one
-        out; the others are then not waited for. A broken rule is no error here: see :func:`refuse`.
+    :raises ImageRefused: a name is none, an image does not exist (unless ``missing_too``), or a registry does not give
+        one out (unless ``tolerant``); the others are then not waited for. A broken rule is no error here: see
+        :func:`refuse`.
     """
     from airflow_batchstream.clients.registry import Registry
 
@@ -152,9 +165,9 @@ async def scan_all(
         async with free:
             registry = shared.apart()
             try:
-                return await _scan(registry, uri, reference, platform, region)
+                return await _scan(registry, uri, reference, platform, region, most_small_blobs)
             except ImageRefused as error:
-                if not tolerant or error.findings or error.missing:
+                if error.findings or not (missing_too if error.missing else tolerant):
                     raise
                 return _unreadable(registry, uri, reference, platform, region, error)
 
@@ -167,7 +180,9 @@ async def scan_all(
         return [task.result() for task in tasks]
 
 
-async def _scan(registry: Registry, uri: str, reference: Reference, platform: Platform, region: str) -> Scan:
+async def _scan(
+    registry: Registry, uri: str, reference: Reference, platform: Platform, region: str, most_small_blobs: int
+) -> Scan:
     named = rules.check_reference(reference, region=region)
     if broken(named):
         return Scan(uri, reference, platform, tuple(named))
@@ -178,6 +193,7 @@ async def _scan(registry: Registry, uri: str, reference: Reference, platform: Pl
             raise
         found = (*named, *error.findings)
         return Scan(uri, reference, platform, found, requests=registry.requests, bytes_read=registry.bytes_read)
+    image = await looked_into(registry, image, most_small_blobs)
     return Scan(
         asked=uri,
         reference=reference,
@@ -191,12 +207,36 @@ async def _scan(registry: Registry, uri: str, reference: Reference, platform: Pl
     )
 
 
+async def looked_into(registry: Registry, image: Image, most: int) -> Image:
+    """The image with the answers of looks into its small layers, all at once: :func:`.layer_rules.worth_a_look`.
+
+    :param most: layers that may be read; a layer that the registry does not give out could not be told.
+    """
+
+    async def look(layer: Layer) -> Look:
+        what, largest = f"layers[{layer.index}]", layer_rules.LARGEST_LOOK
+        try:
+            blob = await registry.small_blob(image.reference, layer.blob, what, largest=largest)
+        except ImageRefused as error:
+            return Look(Inside.UNTOLD, str(error).rstrip("."))
+        return await asyncio.to_thread(look_into, blob)  # up to a tenth of a second
+
+    if image.manifest.schema != 2 or image.manifest.artifact:
+        return image
+    layers = await asyncio.to_thread(layer_rules.worth_a_look, image, most)
+    looks = await asyncio.gather(*(look(layer) for layer in layers))
+    return replace(image, looks={layer.blob.digest: one for layer, one in zip(layers, looks, strict=True)})
+
+
 def _unreadable(
     registry: Registry, uri: str, reference: Reference, platform: Platform, region: str, error: ImageRefused
 ) -> Scan:
     """The scan of an image that the registry did not give out: only its name was judged."""
-    remedy = "Scan it again, or from where the registry can be reached and read; until then nothing tells."
-    unread = Finding("image-readable", Verdict.UNKNOWN, "image", str(reference), str(error), remedy)
+    if error.missing:
+        unread = Finding("image-exists", Verdict.BROKEN, "image", str(reference), str(error))
+    else:
+        remedy = "Scan it again, or from where the registry can be reached and read; until then nothing tells."
+        unread = Finding("image-readable", Verdict.UNKNOWN, "image", str(reference), str(error), remedy)
     return Scan(
         asked=uri,
         reference=reference,
@@ -245,22 +285,29 @@ def refuse(scan: Scan, fail_on: FailOn = "broken") -> None:
 
 def table(scan: Scan) -> list[str]:
     """The scan as lines of plain text, at most :data:`WIDTH` columns, for the task log and the terminal."""
-    lines = [_row("Image", scan.asked)]
+    lines = [row("Image", scan.asked)]
     if scan.image and scan.digest:
         layers = f"{len(scan.image.layers)} layers" if len(scan.image.layers) != 1 else "1 layer"
-        lines += [_row("Digest", scan.digest)]
+        lines += [row("Digest", scan.digest)]
         if scan.image.manifest_digest != scan.digest:
-            lines += [_row("Manifest", scan.image.manifest_digest)]
-        lines += [_row("Platform", f"{scan.platform}, {layers}, {_size(scan.image.size)} compressed")]
+            lines += [row("Manifest", scan.image.manifest_digest)]
+        lines += [row("Platform", f"{scan.platform}, {layers}, {_size(scan.image.size)} compressed")]
     asked = "1 request" if scan.requests == 1 else f"{scan.requests} requests"
-    read_so_far = f"{asked}, {_size(scan.bytes_read)}; no layer was downloaded"
-    lines += [_row("Read", read_so_far if scan.requests else "nothing: the name alone tells"), ""]
-    column = max((len(finding.rule) for finding in scan.findings), default=0) + 2
-    for verdict in (*_SEVEREST_FIRST, Verdict.HOLDS):
-        for finding in scan.findings:
-            if finding.verdict is verdict:
-                lines += _finding_lines(finding, column)
-    return [line for part in [*lines, "", _row("Verdict", _conclusion(scan))] for line in part.split("\n")]
+    small = len(scan.image.looks) if scan.image else 0
+    looked = f"{small} small layer{'s' if small > 1 else ''} looked into, no other" if small else "no layer"
+    read_so_far = f"{asked}, {_size(scan.bytes_read)}; {looked} was downloaded"
+    lines += [row("Read", read_so_far if scan.requests else "nothing: the name alone tells"), ""]
+    lines += [*finding_rows(scan.findings), "", row("Verdict", _conclusion(scan))]
+    return [line for part in lines for line in part.split("\n")]
+
+
+def finding_rows(findings: Sequence[Finding]) -> list[str]:
+    """Findings as lines of the table, the severest first."""
+    column = max((len(finding.rule) for finding in findings), default=0) + 2
+    order = (*_SEVEREST_FIRST, Verdict.HOLDS)
+    return [
+        line for v in order for finding in findings if finding.verdict is v for line in _finding_lines(finding, column)
+    ]
 
 
 def _finding_lines(finding: Finding, column: int) -> list[str]:
@@ -290,7 +337,8 @@ def _broken(findings: Iterable[Finding]) -> str:
     return "1 rule is broken" if count == 1 else f"{count} rules are broken"
 
 
-def _row(name: str, value: str) -> str:
+def row(name: str, value: str) -> str:
+    """A name and its value, in as many lines as it takes."""
     return "\n".join(_wrapped(value, f"{name:<10}"))
 
 
