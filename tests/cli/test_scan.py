@@ -73,6 +73,36 @@ class TestTheCommand:
         assert run(registry.address, *words).returncode == 2
 
 
+class TestAJob:
+    def job(self, folder: Path, *tags: str) -> str:
+        runnables = [{"container": {"imageUri": f"{NAME}:{tag}"}} for tag in tags]
+        path = folder / "job.json"
+        path.write_text(json.dumps({"taskGroups": [{"taskSpec": {"runnables": runnables}}]}))
+        return str(path)
+
+    @pytest.mark.parametrize(("tags", "code"), [(("whole",), 0), (("whole", "twice"), 1)])
+    def test_is_scanned_whole(
+        self, registry: WritableRegistry, tmp_path: Path, tags: tuple[str, ...], code: int
+    ) -> None:
+        done = run(registry.address, "--job", self.job(tmp_path, *tags), *PLACE)
+        assert done.returncode == code, done.stderr
+        assert done.stdout.startswith("Job       job.json\nRegion    us-central1\n")
+        assert done.stdout.count("Image     ") == len(tags)
+
+    def test_as_json_too(self, registry: WritableRegistry, tmp_path: Path) -> None:
+        done = run(registry.address, "--job", self.job(tmp_path, "twice"), *PLACE, "--json")
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["images"][0]["verdict"] == "broken"
+
+    def test_that_is_none_is_wrong_usage(self, registry: WritableRegistry, tmp_path: Path) -> None:
+        (tmp_path / "broken.json").write_text('{"taskGroups": ')
+        (tmp_path / "latin.json").write_bytes(b"\xff\xfe{")
+        for name in ("broken.json", "latin.json", "none.json"):
+            done = run(registry.address, "--job", str(tmp_path / name))
+            assert (done.returncode, done.stdout) == (2, "")
+        assert run(registry.address, f"{NAME}:whole", "--job", self.job(tmp_path, "whole")).returncode == 2
+
+
 class TestWhatCouldNotBeTold:
     def test_without_a_region(self, registry: WritableRegistry) -> None:
         done = run(registry.address, f"{NAME}:whole")
