@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 STREAMS, DOES_NOT, USAGE, UNTOLD = 0, 1, 2, 3
 EPILOG = """Example: batchstream scan --region us-central1 us-docker.pkg.dev/acme/batch/train:1.4
 
+Or a whole job: batchstream scan --job job.json
+
 Exit codes: 0 every image may be streamed; 1 one does not stream; 2 wrong usage; 3 could not be told."""
 
 
 def scan(
     images: Annotated[
-        list[str] | None, typer.Argument(metavar="IMAGE...", help="Images by tag or digest. They are only read.")
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Images by tag or digest. They are only read.")
     ] = None,
     region: Annotated[
         str, typer.Option(metavar="REGION", help="The job's region, which the images' location must contain.")
@@ -38,9 +40,9 @@ def scan(
 ) -> None:
     """Say whether Image streaming can start an image, why not, and what to do about it.
 
-    Reads manifests, configs and the smallest layers, some kilobytes whatever the image's size, and runs nothing.
-    Google's application default credentials are used (gcloud auth application-default login); they need
-    roles/artifactregistry.reader.
+    Reads manifests, configs and the smallest layers: some kilobytes, whatever the image's size.
+    Needs roles/artifactregistry.reader, by Google's application default credentials
+    (gcloud auth application-default login).
     """
     import asyncio
     import json

@@ -22,6 +22,12 @@ from airflow_batchstream.services.scan import Scan, finding_rows, row, scan_all,
 _SEVEREST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.WARNING)
 _OF_NAMES = frozenset({"image-location", "image-in-artifact-registry", "image-name-complete"})
 """Rules of jobs that a scan of the image says again, in more words."""
+_TOGETHER = {
+    Verdict.BROKEN: "does not stream as it is: see BROKEN above.",
+    Verdict.UNKNOWN: "could not be told: see above for what would tell.",
+    Verdict.WARNING: "no rule is broken, but see the warnings above.",
+    Verdict.HOLDS: "may be streamed: every rule that can be checked beforehand holds.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +110,11 @@ def job_table(job: JobScan) -> list[str]:
     """The job's findings and each scan's table, as lines of plain text."""
     many = "1 image" if len(job.scans) == 1 else f"{len(job.scans)} images"
     told = [replace(finding, says=str(replace(finding, remedy=""))) for finding in job.findings]
-    head = [row("Job", job.name), row("Region", job.region or "not known"), row("Streams", many)]
+    head = [row("Job", job.name), row("Region", job.region or "not known"), row("Images", f"{many} to stream")]
     lines = [*head, *(["", *finding_rows(told)] if told else [])]
     for scan in job.scans:
         lines += ["", *table(scan)]
+    lines += ["", row("Together", _TOGETHER[job.verdict])]
     return [line for part in lines for line in part.split("\n")]
 
 

@@ -120,9 +120,13 @@ class TestWhatIsShown:
     def test_the_jobs_findings_with_their_places_then_each_scan(self, registry: WritableRegistry) -> None:
         found = look(registry, job(container(imageUri=f"{NAME}:twice"), {"script": {"text": "podman run x"}}))
         lines = job_table(found)
-        assert lines[:3] == ["Job       job.json", "Region    us-central1", "Streams   1 image"]
+        assert lines[:3] == ["Job       job.json", "Region    us-central1", "Images    1 image to stream"]
         assert "job.json.taskGroups[0].taskSpec.runnables[1].script.text: starts" in "\n".join(lines)
-        assert lines[-1] == "Verdict   does not stream: 1 rule is broken."
+        assert lines[-3:] == [
+            "Verdict   does not stream: 1 rule is broken.",
+            "",
+            "Together  does not stream as it is: see BROKEN above.",
+        ]
         assert max(map(len, lines)) <= 100
 
     def test_json_has_the_same(self, registry: WritableRegistry) -> None:
