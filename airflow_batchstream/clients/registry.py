@@ -1,4 +1,4 @@
-"""The registry client: the name of an image -> :class:`Image`, by the OCI distribution API. Never a layer.
+"""The registry client: the name of an image -> :class:`Image`, by the OCI distribution API. No layer but small ones.
 
 Manifests and configs are believed only if their bytes have the digest they were asked by. Against Google the host of
 the name is asked over TLS, with a Google access token that only Google's registries ever see; against a local Batch
@@ -25,7 +25,7 @@ from airflow_batchstream.clients.fetch import Answer, Fetcher, FetchError, Limit
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import manifest as reading
-from airflow_batchstream.core.images.manifest import Config, Image, Index, Manifest, ManifestError, Platform
+from airflow_batchstream.core.images.manifest import Config, Descriptor, Image, Index, Manifest, ManifestError, Platform
 from airflow_batchstream.core.images.reference import Reference, is_tag, read_digest
 from airflow_batchstream.core.images.rules import printable
 
@@ -113,6 +113,21 @@ class Registry:
                 return await self._resolve(reference, platform)
             except ManifestError as error:
                 raise ImageRefused(f"{reference}: what {reference.registry} sent cannot be read: {error}") from None
+
+    async def small_blob(self, reference: Reference, blob: Descriptor, what: str, *, largest: int = 0) -> bytes:
+        """The bytes of a config or a small layer, their digest checked.
+
+        :param what: for the error: "the config".
+        :param largest: bytes that it may have; 0 for those of a config. A larger one is not read.
+        :raises ImageRefused: it is not there, may not be read, is too large, or is another.
+        """
+        limit = largest or self.limits.config
+        if (blob.size or 0) > limit:
+            raise ImageRefused(f"{reference}: {what} has {blob.size:,} bytes, {limit:,} are read at most.")
+        async with self._bounded(reference):
+            answer = await self._ask("GET", reference, f"blobs/{blob.digest}", what, limit=limit)
+        _checked(reference, answer.body, blob.digest, what)
+        return answer.body
 
     async def digest(self, reference: Reference) -> str:
         """What the name stands for just now, by one HEAD request where the registry supports it."""

@@ -42,23 +42,6 @@ class WritableRegistry(Registry):
         async with self._bounded(reference):
             return await self._manifest(reference, target or reference.target)
 
-    async def small_blob(self, reference: Reference, blob: Descriptor, what: str) -> bytes:
-        """A config's bytes, their digest checked.
-
-        :param what: for the error: "the config".
-        :raises ImageRefused: it is not there, may not be read, is too large, or is another.
-        """
-        limit = self.limits.config
-        if (blob.size or 0) > limit:
-            raise ImageRefused(f"{reference}: {what} has {blob.size:,} bytes, {limit:,} are read at most.")
-        async with self._bounded(reference):
-            body = (await self._ask("GET", reference, f"blobs/{blob.digest}", what, limit=limit)).body
-        found = digest_of(body, blob.digest)
-        if found != blob.digest:
-            words = f"{reference.registry} sent other bytes for {what} than its digest {blob.digest} stands for"
-            raise ImageRefused(f"{reference}: {words} (these have {found}). A retry can help.", retryable=True)
-        return body
-
     async def blob_size(self, reference: Reference, digest: str) -> int | None:
         """Bytes of a blob; None where the registry does not tell, or has none."""
         async with self._bounded(reference):

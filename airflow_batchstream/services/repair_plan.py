@@ -17,7 +17,6 @@ from airflow_batchstream.core.images.manifest import (
     Descriptor,
     Image,
     Index,
-    Layer,
     Manifest,
     Platform,
     digest_of,
@@ -26,6 +25,7 @@ from airflow_batchstream.core.images.manifest import (
 )
 from airflow_batchstream.core.images.reference import Reference
 from airflow_batchstream.core.images.repaired import Part
+from airflow_batchstream.services.scan import looked_into
 
 if TYPE_CHECKING:
     from airflow_batchstream.clients.registry import Fetched
@@ -33,12 +33,8 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 64
 """Images of one index that are repaired in one run."""
-LARGEST_READ = 64 * 1024
-"""Bytes of a layer that may be read to see whether it is empty: 64 MiB of zeros are no more."""
 MOST_READ = 16
-"""Layers of one image that are read for that."""
-_EMPTY_UNPACKED = 1032 * LARGEST_READ
-"""Bytes uncompressed at which such a reading stops; deflate shrinks by 1,032 at most."""
+"""Layers of one image that are read to see whether they are empty."""
 
 Say = Callable[[str], object]
 
@@ -220,22 +216,9 @@ class Planner:
         return Image(self._source, digest, digest, LINUX_AMD64, manifest, read)
 
     async def _empty(self, image: Image) -> set[int]:
-        """Indexes of the layers that are empty: by their diff id, and very long ones by a look into them."""
-        known = layer_rules.empty_diff_ids() | layer_rules.EMPTY_BLOBS
-        empty = {layer.index for layer in image.layers if {layer.diff_id, layer.blob.digest} & known}
-        for layer in [one for one in image.layers if one.index not in empty and _to_be_read(one)][:MOST_READ]:
-            if await self._all_zeros(layer):
-                empty.add(layer.index)
-        return empty
-
-    async def _all_zeros(self, layer: Layer) -> bool:
-        body = await self._registry.small_blob(self._source, layer.blob, f"layers[{layer.index}]")
-        measuring = schema1.Measuring(layer.blob.digest, _EMPTY_UNPACKED)
-        try:
-            measuring.feed(body)
-            return measuring.done().zeros
-        except ManifestError:  # damaged: not for a repair to judge
-            return False
+        """Indexes of the layers that are empty, by the same looks as a scan's."""
+        seen = await looked_into(self._registry, image, MOST_READ)
+        return {layer.index for layer in layer_rules.empty_layers(seen)}
 
     async def _measure(self, steps: list[schema1.Step1]) -> dict[str, schema1.Measured]:
         """Download what has to be known of schema 1's layers, one after the other; nothing of them is kept."""
@@ -259,14 +242,6 @@ def read_index(media_type: str, body: bytes) -> Index:
     index = read_manifest(media_type, body)
     assert isinstance(index, Index)
     return index
-
-
-def _to_be_read(layer: Layer) -> bool:
-    """Whether a layer may be empty though its diff id is not a known one: of more zeros than are known, packed."""
-    size = layer.blob.size or 0
-    told = (layer.diff_id or "").startswith("sha256:")
-    shortest = layer_rules.LONGEST_EMPTY // 1032 if told else 0
-    return shortest <= size <= LARGEST_READ and (layer.compression in ("gzip", "") or not told)
 
 
 def _platform(image: Image) -> str:

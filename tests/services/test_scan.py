@@ -201,11 +201,12 @@ class TestWhatIsShown:
         assert "hunter2" not in text
 
     def test_says_what_was_read(self, registry: HostileRegistry) -> None:
-        assert "3 requests" in " ".join(self.lines(registry))
+        assert "4 requests" in " ".join(self.lines(registry))  # index, manifest, config and one small layer
         registry.put(NAME, make.image([A]), "1.4")
         text = "\n".join(table(look(registry)))
         assert "linux/amd64, 1 layer, 95 B compressed" in text
-        assert "no layer was downloaded" in text
+        assert "3 requests" in text
+        assert "; 1 small layer looked into, no other was downloaded" in text
         assert text.endswith("Verdict   may be streamed: every rule that can be checked beforehand holds.")
 
     def test_a_warning_and_an_unknown_have_verdicts_of_their_own(self, registry: HostileRegistry) -> None:

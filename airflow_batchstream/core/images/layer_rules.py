@@ -1,7 +1,8 @@
 """The rules about layers: none empty, no two alike, formats that Google's page knows. Part of :mod:`.rules`.
 
-Empty layers are found without reading them: an empty layer is a tar of nothing but zero bytes, so its diff id, which
-the config tells and every runtime checks, is one of a few thousand known digests.
+Most empty layers are found without reading them: an empty layer is a tar of nothing but zero bytes, so its diff id,
+which the config tells and every runtime checks, is one of a few thousand known digests. The rest takes a look into a
+few small ones (:func:`worth_a_look`), whose answers the image carries along.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cache
 
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import steps
+from airflow_batchstream.core.images.layers import Inside, can_read_zstd
 from airflow_batchstream.core.images.manifest import Image, Layer
 
 PLAIN_JOB = "or run it as a plain job with enable_image_streaming=False"
@@ -21,6 +23,10 @@ LONGEST_EMPTY = 4 * 1024 * 1024
 """Bytes of zeros up to which an empty tar is recognised; tools write 1,024 or 10,240."""
 SMALL_BLOB = 8 * 1024
 """No larger blob holds an empty tar of that length: deflate shrinks by 1,032 at most."""
+LARGEST_LOOK = 64 * 1024
+"""Bytes of a blob that may be read to see whether it is empty: 64 MiB of zeros are no more."""
+MOST_LOOKED = 128 * 1024
+"""Bytes of all blobs of one image that may be read for that."""
 EMPTY_BLOBS = frozenset(
     {
         "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4",  # Docker's, 32 bytes of gzip
@@ -42,6 +48,41 @@ def empty_diff_ids(longest: int = LONGEST_EMPTY) -> frozenset[str]:
     return frozenset(f"sha256:{value}" for value in found)
 
 
+def empty_layers(image: Image) -> list[Layer]:
+    """The layers that are empty, by their digests or by a look."""
+    seen = {digest for digest, look in image.looks.items() if look.inside is Inside.EMPTY}
+    return [layer for layer in image.layers if layer.blob.digest in seen or _known_empty(layer)]
+
+
+def worth_a_look(image: Image, most: int) -> list[Layer]:
+    """The small layers to be read, since their digests do not settle whether they are empty; one for each blob.
+
+    Two kinds of empty layers have no known diff id: zeros longer than :data:`LONGEST_EMPTY`, and a tar of nothing but
+    pax's global headers. Both are small when compressed, so no layer above :data:`LARGEST_LOOK` is worth it. First come
+    those that may well be empty: without a diff id, or as small as long zeros are; any of these that is left out
+    *could not be told*. Of the others, which nobody makes but on purpose, as many are read as the bounds allow:
+    ordinary images have many small layers, and to doubt them all would tell nothing.
+
+    :param most: layers; their bytes together are at most :data:`MOST_LOOKED`.
+    """
+    small = [layer for layer in image.layers if not _known_empty(layer) and _can_be_read(layer)]
+    blobs = {layer.blob.digest: layer for layer in small}.values()
+    chosen: list[Layer] = []
+    left = MOST_LOOKED
+    for layer in sorted(blobs, key=lambda layer: (not _open_question(layer), layer.blob.size or 0)):
+        size = layer.blob.size or 0
+        if len(chosen) < most and size <= left:
+            chosen.append(layer)
+            left -= size
+    return chosen
+
+
+def _can_be_read(layer: Layer) -> bool:
+    if layer.foreign or layer.encrypted or (layer.compression == "zstd" and layer.diff_id and not can_read_zstd()):
+        return False
+    return (layer.blob.size or 0) <= LARGEST_LOOK
+
+
 def _layers_agree(image: Image) -> list[Finding]:
     if image.config is None or len(image.config.diff_ids) == len(image.layers):
         return []
@@ -52,8 +93,7 @@ def _layers_agree(image: Image) -> list[Finding]:
 
 def _no_empty_layers(image: Image) -> list[Finding]:
     rule = "image-no-empty-layers"
-    empty = [layer for layer in image.layers if _is_empty(layer)]
-    untold = [layer for layer in image.layers if _may_be_empty(layer)]
+    empty = empty_layers(image)
     findings = [
         Finding(
             rule,
@@ -66,10 +106,15 @@ def _no_empty_layers(image: Image) -> list[Finding]:
         )
         for layer in empty
     ]
-    if untold:
-        says = f"{_several(untold)} may be empty: the config does not tell what they are uncompressed."
-        remedy = "Reading these small layers would tell."
-        findings.append(Finding(rule, Verdict.UNKNOWN, "image.layers", len(untold), says, remedy))
+    known = {layer.index for layer in empty}
+    unseen: dict[str, list[Layer]] = defaultdict(list)
+    for layer in image.layers:
+        if layer.index not in known and (why := _why_untold(image, layer)):
+            unseen[why].append(layer)
+    for why, group in unseen.items():
+        says = f"{_several(group)} may be empty: {why}."
+        remedy = f"Reading these small layers would tell; build them with gzip, {PLAIN_JOB}."
+        findings.append(Finding(rule, Verdict.UNKNOWN, "image.layers", len(group), says, remedy))
     return findings or [_holds(rule, image, f"{_count(image)}, none empty.")]
 
 
@@ -135,16 +180,31 @@ def _oddity(layer: Layer) -> str:
     return "" if layer.compression else f"of the unknown type {layer.blob.media_type[:80] or '(none)'}"
 
 
-def _is_empty(layer: Layer) -> bool:
+def _known_empty(layer: Layer) -> bool:
     if layer.blob.digest in EMPTY_BLOBS:
         return True
     # The digest of an uncompressed layer is its diff id.
     return not empty_diff_ids().isdisjoint({layer.diff_id, layer.blob.digest})
 
 
-def _may_be_empty(layer: Layer) -> bool:
+def _open_question(layer: Layer) -> bool:
+    """Whether not even the diff id makes it unlikely that a small layer is empty."""
+    size = layer.blob.size or 0
     told = (layer.diff_id or "").startswith("sha256:")
-    return not told and not _is_empty(layer) and (layer.blob.size or 0) <= SMALL_BLOB
+    longer_zeros = layer.compression == "gzip" and size >= LONGEST_EMPTY // 1032
+    return size <= SMALL_BLOB and (longer_zeros or not told) and not _known_empty(layer)
+
+
+def _why_untold(image: Image, layer: Layer) -> str:
+    """Why a layer that is not known as empty may be; empty where it is not."""
+    look = image.looks.get(layer.blob.digest)
+    if look is not None:
+        return look.why
+    if not _open_question(layer):
+        return ""
+    if layer.diff_id is None:
+        return "the config does not tell what they are uncompressed, and they were not looked into"
+    return f"more than {LONGEST_EMPTY // 1024**2} MiB of zeros can be as small, and they were not looked into"
 
 
 def _described(layer: Layer) -> str:

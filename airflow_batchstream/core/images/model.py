@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from airflow_batchstream.core.images.layers import Look
 from airflow_batchstream.core.images.reference import Reference
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -197,6 +198,7 @@ class Image:
     :param manifest_digest: of this platform's manifest.
     :param wanted: the platform that was asked for.
     :param config: None where the manifest is no image or has none.
+    :param looks: what looks into small layers showed, by the digests of their blobs.
     :param rivals: how many entries of the index fit the platform, this one included; with more than one, a machine may
         choose another.
     """
@@ -208,6 +210,7 @@ class Image:
     manifest: Manifest
     config: Config | None
     rivals: int = 1
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

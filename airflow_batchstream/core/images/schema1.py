@@ -50,14 +50,12 @@ class Measured:
 
     :param size: in bytes, as it is kept.
     :param unpacked: in bytes, uncompressed.
-    :param zeros: whether all of these are zero, which is a tar without entries.
     """
 
     size: int
     diff_id: str
     unpacked: int
     gzip: bool
-    zeros: bool = False
 
 
 def read_steps(manifest: bytes) -> list[Step1]:
@@ -136,7 +134,6 @@ class Measuring:
         self._size = self._unpacked = 0
         self._start = b""
         self._member: Any = None
-        self._zeros = True
         self._kind = ""
 
     def feed(self, piece: bytes) -> None:
@@ -169,7 +166,7 @@ class Measuring:
         if found != self._digest:
             raise ManifestError(f"the layer {self._digest} has other bytes than its digest stands for ({found})")
         diff_id = f"sha256:{self._plain.hexdigest()}"
-        return Measured(self._size, diff_id, self._unpacked, self._kind == "gzip", self._zeros)
+        return Measured(self._size, diff_id, self._unpacked, self._kind == "gzip")
 
     def _unpack(self, piece: bytes) -> None:
         while piece:
@@ -185,7 +182,6 @@ class Measuring:
 
     def _take(self, plain: bytes) -> None:
         self._plain.update(plain)
-        self._zeros = self._zeros and not plain.strip(b"\0")
         self._unpacked += len(plain)
         if self._unpacked > self._largest:
             raise ManifestError(f"the layer {self._digest} has more than {self._largest:,} bytes uncompressed")
