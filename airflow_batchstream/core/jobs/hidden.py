@@ -88,20 +88,21 @@ def _run(line: int, words: list[str], depth: int) -> Iterator[tuple[int, str]]:
 
 def _without_prefix(words: list[str]) -> list[str]:
     """From the program on: without ``sudo -E``, ``timeout 60``, ``NAME=value``."""
-    prefixed = False
-    while words:
-        first = words[0]
-        if _BEFORE.fullmatch(first):
+    prefixed, at = False, 0
+    while at < len(words):
+        word = words[at]
+        if _BEFORE.fullmatch(word):
             prefixed = True
-        elif prefixed and first.startswith("-"):
-            words = words[1:] if _WITH_VALUE.fullmatch(first) else words
-        elif not re.match(r"\w+=", first) and not (prefixed and re.fullmatch(r"[\d.]+[smhd]?", first)):
+        elif prefixed and word.startswith("-"):
+            at += bool(_WITH_VALUE.fullmatch(word))
+        elif not re.match(r"\w+=", word) and not (prefixed and re.fullmatch(r"[\d.]+[smhd]?", word)):
             break
-        words = words[1:]
-    return words
+        at += 1
+    return words[at:]
 
 
 def _without_options(words: list[str]) -> list[str]:
-    while words and words[0].startswith("-"):
-        words = words[2:] if _WITH_VALUE.fullmatch(words[0]) else words[1:]
-    return words
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if _WITH_VALUE.fullmatch(words[at]) else 1
+    return words[at:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +83,12 @@ class TestScriptsThatDoNot:
     @given(st.text(alphabet="docker run;\n'\"\\#$()`&|-c={}sh ", max_size=200))
     def test_any_text_is_read_to_its_end(self, script: str) -> None:
         assert all(line >= 1 and what.endswith(" run") for line, what in containers_run(script))
+
+    @pytest.mark.parametrize("piece", ["sudo ", '"$(a ', "$(", "bash -c ", "docker -x ", "docker run x;", '"', "\\"])
+    def test_a_script_as_long_as_a_job_may_be_is_read_quickly(self, piece: str) -> None:
+        began = time.process_time()
+        containers_run(piece * (1_000_000 // len(piece)))
+        assert time.process_time() - began < 10
 
 
 class TestTheJobsFinding:
