@@ -2,19 +2,36 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import small_images as make
-from hostile_registry import HostileRegistry, status
+from hostile_registry import Detour, HostileRegistry, body, endless, status
+from starlette.requests import Request
 
+from airflow_batchstream.clients.registry import Registry
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
-from airflow_batchstream.core.findings import Verdict
+from airflow_batchstream.core.findings import Verdict, broken
+from airflow_batchstream.core.images.layers import Inside
+from airflow_batchstream.core.images.reference import parse
 from airflow_batchstream.emulator.images.registry import registry_app
 from airflow_batchstream.emulator.images.store import Store
-from airflow_batchstream.services.scan import WIDTH, Scan, platform_of, refuse, scan, table
+from airflow_batchstream.services.scan import (
+    AT_ONCE,
+    MOST_SMALL_BLOBS,
+    WIDTH,
+    Scan,
+    platform_of,
+    refuse,
+    scan,
+    scan_all,
+    table,
+)
 
 NAME = "us-docker.pkg.dev/acme/batch/train"
 A, B = make.tar({"a": b"1"}), make.tar({"b": b"2" * 3000})
@@ -34,10 +51,16 @@ def registry(running: HostileRegistry) -> HostileRegistry:
 
 
 def look(
-    at: HostileRegistry, image_uri: str = f"{NAME}:1.4", region: str = "us-central1", machine_type: str = ""
+    at: HostileRegistry,
+    image_uri: str = f"{NAME}:1.4",
+    region: str = "us-central1",
+    machine_type: str = "",
+    most: int = MOST_SMALL_BLOBS,
 ) -> Scan:
     endpoint = Endpoint.local(at.address)
-    return asyncio.run(scan(image_uri, region=region, endpoint=endpoint, machine_type=machine_type))
+    return asyncio.run(
+        scan(image_uri, region=region, endpoint=endpoint, machine_type=machine_type, most_small_blobs=most)
+    )
 
 
 class TestAnImageThatMayBeStreamed:
@@ -78,6 +101,153 @@ class TestAnImageThatMayBeStreamed:
         assert found.requests == len(registry.seen) == 2
         assert found.bytes_read < 4096
         assert found.digest == large.digest
+
+
+def headers_only() -> bytes:
+    """A tar without entries that is not all zeros, as ``git archive`` begins one."""
+    return tarfile.TarInfo().create_pax_global_header({"comment": "a commit"}) + bytes(1024)
+
+
+def declared(made: make.Made, *sizes: int | None) -> make.Made:
+    """The image with other sizes for its layers, where one is given."""
+    manifest = json.loads(made.body)
+    for layer, size in zip(manifest["layers"], sizes, strict=True):
+        layer["size"] = layer["size"] if size is None else size
+    return make.Made(made.media_type, make.as_json(manifest), made.blobs)
+
+
+class TestSmallLayersThatTheirDigestsDoNotSettle:
+    WITHOUT_DIFF_IDS: ClassVar = {"rootfs": {"type": "layers", "diff_ids": []}}
+
+    @pytest.mark.parametrize("empty", [bytes(5 * 1024**2), bytes(60 * 1024**2), headers_only()])
+    def test_are_looked_into(self, registry: HostileRegistry, empty: bytes) -> None:
+        registry.put(NAME, make.image([A, empty, B]), "1.4")
+        found = look(registry)
+        (finding,) = broken(found.findings)
+        assert (finding.rule, finding.path) == ("image-no-empty-layers", "image.layers[1]")
+        assert found.as_dict()["looked_into"] == {"0": "entries", "1": "empty", "2": "entries"}
+
+    def test_of_an_image_of_10_gb_take_six_requests_and_less_than_256_kib(self, registry: HostileRegistry) -> None:
+        long, noise = bytes(60 * 1024**2), random.Random(1).randbytes(60_000)
+        made = make.image([A, B, long, make.tar({"noise": noise})])
+        made = declared(made, 5_000_000_000, 5_000_000_000, None, None)
+        registry.put(NAME, make.index((made, make.AMD64)), "1.4")
+        found = look(registry)
+        assert found.image is not None
+        assert found.image.size > 10_000_000_000
+        assert found.looked_into == {2: Inside.EMPTY, 3: Inside.ENTRIES}
+        assert found.requests == len(registry.seen) == 5
+        assert 100_000 < found.bytes_read < 256 * 1024
+
+    def test_beyond_the_limit_could_not_be_told(self, registry: HostileRegistry) -> None:
+        layers = [make.tar({f"file{i}": b"x" * i}) for i in range(10)]
+        registry.put(NAME, make.image(layers, config=self.WITHOUT_DIFF_IDS), "1.4")
+        found = look(registry)
+        assert (found.requests, len(found.looked_into)) == (2 + MOST_SMALL_BLOBS, MOST_SMALL_BLOBS)
+        (finding,) = (one for one in found.findings if one.rule == "image-no-empty-layers")
+        assert (finding.verdict, finding.value) == (Verdict.UNKNOWN, 2)
+        (more,) = (one for one in look(registry, most=10).findings if one.rule == "image-no-empty-layers")
+        assert more.verdict is Verdict.HOLDS
+
+    def test_of_an_ordinary_image_are_not_doubted_beyond_the_limit(self, registry: HostileRegistry) -> None:
+        registry.put(NAME, make.image([make.tar({f"file{i}": b"x" * i}) for i in range(40)]), "1.4")
+        found = look(registry)
+        assert (found.verdict, found.requests) == (Verdict.HOLDS, 2 + MOST_SMALL_BLOBS)
+
+    def test_that_the_registry_does_not_give_out_could_not_be_told(self, registry: HostileRegistry) -> None:
+        made = registry.put(NAME, make.image([A, B]), "1.4")
+        del registry.blobs[make.sha256(make.gz(A))]
+        registry.fail(body(b"other bytes", on=make.sha256(make.gz(B))))
+        found = look(registry)
+        assert (found.verdict, found.digest) == (Verdict.UNKNOWN, made.digest)
+        says = " ".join(one.says for one in found.findings if one.verdict is Verdict.UNKNOWN)
+        assert "HTTP 404" in says
+        assert "other bytes for layers[1]" in says
+
+    def test_that_say_they_are_small_and_are_not_end_at_the_bound(self, registry: HostileRegistry) -> None:
+        registry.put(NAME, make.image([A]), "1.4")
+        registry.fail(endless(make.sha256(make.gz(A)), bytes(10_000)))
+        found = look(registry)
+        assert found.verdict is Verdict.UNKNOWN
+        assert found.bytes_read < 256 * 1024
+
+
+class TestManyImages:
+    def scan(self, at: HostileRegistry, names: list[str], **more: Any) -> list[Scan]:
+        return asyncio.run(scan_all(names, region="us-central1", endpoint=Endpoint.local(at.address), **more))
+
+    def test_are_answered_in_their_order_each_with_its_own_counts(self, registry: HostileRegistry) -> None:
+        made = [registry.put(f"{NAME}{i}", make.image([make.tar({"n": bytes([i])})]), "1") for i in range(60)]
+        found = self.scan(registry, [f"{NAME}{i}:1" for i in range(60)])
+        assert [one.digest for one in found] == [one.digest for one in made]
+        assert {one.requests for one in found} == {3}
+        assert len(registry.seen) == 180
+
+    def test_share_connections_and_one_access_token(self, registry: HostileRegistry) -> None:
+        asked = []
+
+        async def token() -> str:
+            asked.append(1)
+            await asyncio.sleep(0.05)
+            return "ya29.x"
+
+        async def go() -> list[str]:
+            async with Registry(token=token, transport=Detour(registry.address)) as shared:
+                answers = [shared.apart().resolve(parse(f"{NAME}:1.4")) for _ in range(20)]
+                return [image.digest for image in await asyncio.gather(*answers)]
+
+        made = registry.put(NAME, make.image(), "1.4")
+        assert asyncio.run(go()) == [made.digest] * 20
+        assert len(asked) == 1
+
+    def test_are_not_all_asked_for_at_once(self, registry: HostileRegistry) -> None:
+        running, most = set(), []
+
+        def count(request: Request) -> None:
+            running.add(request.url.path)
+            most.append(len({path for path in running if "/manifests/" in path}))
+            if "/blobs/" in request.url.path:
+                running.discard(request.url.path.partition("/blobs/")[0] + "/manifests/1")
+
+        registry.faults = [count]
+        for i in range(60):
+            registry.put(f"{NAME}{i}", make.image([make.tar({"n": bytes([i])})]), "1")
+        self.scan(registry, [f"{NAME}{i}:1" for i in range(60)])
+        assert 1 < max(most) <= AT_ONCE
+
+    def test_with_one_that_does_not_exist_are_an_error_even_if_tolerant(self, registry: HostileRegistry) -> None:
+        registry.put(NAME, make.image(), "1")
+        with pytest.raises(ImageRefused, match="there is no image") as caught:
+            self.scan(registry, [f"{NAME}:1", f"{NAME}-none:1"], tolerant=True)
+        assert caught.value.missing
+
+
+class TestATolerantScan:
+    @pytest.mark.parametrize(("code", "passing"), [(401, False), (403, False), (500, True)])
+    def test_of_what_the_registry_refuses_could_not_be_told(
+        self, registry: HostileRegistry, code: int, passing: bool
+    ) -> None:
+        registry.put(NAME, make.image(), "1")
+        registry.put(f"{NAME}2", make.image(), "1")
+        registry.always(status(code, on="train2/"))
+        many = [f"{NAME}:1", f"{NAME}2:1"]
+        endpoint = Endpoint.local(registry.address)
+        good, bad = asyncio.run(scan_all(many, region="us-central1", endpoint=endpoint, tolerant=True))
+        assert (good.verdict, bad.verdict, bad.pinned, bad.passing) == (Verdict.HOLDS, Verdict.UNKNOWN, None, passing)
+        (finding,) = (one for one in bad.findings if one.verdict is Verdict.UNKNOWN)
+        assert (finding.rule, f"HTTP {code}" in finding.says, bool(finding.remedy)) == ("image-readable", True, True)
+        assert table(bad)[-1].startswith("Verdict   could not be told")
+        refuse(bad)
+        refuse(bad, "never")
+        with pytest.raises(ImageRefused, match="could not be told") as caught:
+            refuse(bad, "unknown")
+        assert caught.value.retryable is passing
+
+    def test_of_a_registry_that_is_not_there_could_not_be_told(self) -> None:
+        found = asyncio.run(
+            scan(f"{NAME}:1", region="us-central1", endpoint=Endpoint.local("127.0.0.1:9"), tolerant=True)
+        )
+        assert (found.verdict, found.passing) == (Verdict.UNKNOWN, True)
 
 
 class TestWhatIsPinnedOfAnIndex:
@@ -152,6 +322,15 @@ class TestARegistryThatDoesNotGiveItOut:
 
 
 class TestTheRefusal:
+    def test_obeys_fail_on(self, registry: HostileRegistry) -> None:
+        registry.put(NAME, make.image([A, EMPTY], layer_type="application/vnd.oci.image.layer.v1.tar+zstd"), "1.4")
+        found = look(registry)
+        refuse(found, "never")
+        with pytest.raises(ImageRefused, match="1 rule is broken") as caught:
+            refuse(found, "unknown")
+        assert [finding.rule for finding in caught.value.findings][:1] == ["image-no-empty-layers"]
+        assert "image-layer-formats" in [finding.rule for finding in caught.value.findings]
+
     def test_names_every_broken_rule_with_its_remedy(self, registry: HostileRegistry) -> None:
         registry.put(NAME, make.image([A, EMPTY, A]), "1.4")
         with pytest.raises(ImageRefused) as caught:
