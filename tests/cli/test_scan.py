@@ -48,6 +48,7 @@ class TestTheCommand:
         assert "does not stream: 2 rules are broken." in done.stdout
         assert "BROKEN   image-platform\n" in done.stdout
         assert "BROKEN   image-no-duplicate-layers\n" in done.stdout
+        assert "-> Leave it out with batchstream repair (no layer is moved), " in done.stdout
         assert max(map(len, done.stdout.splitlines())) <= 100
         assert "\x1b" not in done.stdout
 

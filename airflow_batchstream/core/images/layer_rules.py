@@ -19,6 +19,7 @@ from airflow_batchstream.core.images.manifest import Image, Layer
 
 PLAIN_JOB = "or run it as a plain job with enable_image_streaming=False"
 """The end of most remedies."""
+REPAIR = "Leave it out with batchstream repair (no layer is moved)"
 LONGEST_EMPTY = 4 * 1024 * 1024
 """Bytes of zeros up to which an empty tar is recognised; tools write 1,024 or 10,240."""
 SMALL_BLOB = 8 * 1024
@@ -101,8 +102,8 @@ def _no_empty_layers(image: Image) -> list[Finding]:
             f"image.layers[{layer.index}]",
             layer.blob.digest,
             f"{_described(layer)} is empty; an image with an empty layer is not streamed.",
-            "Drop or merge the build step that makes it (WORKDIR on an existing path does, and RUN true), "
-            f"build again, {PLAIN_JOB}.",
+            f"{REPAIR}, drop or merge the build step that makes it (WORKDIR on an existing path does, and RUN true), "
+            f"{PLAIN_JOB}.",
         )
         for layer in empty
     ]
@@ -139,7 +140,7 @@ def _no_duplicate_layers(image: Image) -> list[Finding]:
             f"image.layers[{group[-1].index}]",
             group[-1].blob.digest,
             f"{_several(group)} {how}; an image with duplicate layers is not streamed.",
-            f"Drop the build step that repeats what another one did, build again, {PLAIN_JOB}.",
+            f"{REPAIR}, drop the build step that repeats what another one did, {PLAIN_JOB}.",
         )
         for group, how in same_bytes + same_content
     ]

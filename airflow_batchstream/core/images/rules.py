@@ -111,7 +111,8 @@ def _schema_2(image: Image) -> list[Finding]:
     if image.manifest.schema == 2:
         return [] if image.manifest.artifact else [_holds(rule, kind, f"The manifest is {_family(kind)}.")]
     says = "The manifest is Docker's version 2, schema 1, which is not streamed and which containerd 2 does not run."
-    remedy = "Push it again with a current Docker, or copy it: skopeo copy --format v2s2 docker://OLD docker://NEW."
+    again = "push it again with a current Docker, or copy it: skopeo copy --format v2s2 docker://OLD docker://NEW"
+    remedy = f"Convert it with batchstream repair, {again}."
     return [Finding(rule, Verdict.BROKEN, "image", kind, says, remedy)]
 
 
