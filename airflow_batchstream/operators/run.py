@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,12 +18,12 @@ from airflow.sdk.log import mask_secret
 
 from airflow_batchstream import connection, ownership
 from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import BatchStreamError, ImageRefused, Interrupted
+from airflow_batchstream.core.errors import BatchStreamError, Interrupted
 from airflow_batchstream.core.jobs import identity, outcome, prepare, spec
 from airflow_batchstream.core.jobs.deadlines import EXECUTION_MARGIN
 from airflow_batchstream.core.jobs.model import Sight, Spec
 from airflow_batchstream.core.jobs.watch import Watch
-from airflow_batchstream.operators import ends
+from airflow_batchstream.operators import ends, scanning
 from airflow_batchstream.operators.deferring import Deferral, execution_timeout_at
 from airflow_batchstream.operators.stop import Stop
 from airflow_batchstream.services.hub import Hub, Stopped, Subject
@@ -33,6 +33,7 @@ from airflow_batchstream.tasklog import TaskLog
 if TYPE_CHECKING:
     from airflow_batchstream.clients.google import GoogleClients
     from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
+    from airflow_batchstream.services.scan import Scan
 
 T = TypeVar("T")
 
@@ -68,6 +69,8 @@ class JobRun:
         job, subject = await self._unless_stopped(self._prepare(endpoint, credentials), stop)
         async with GoogleClients(endpoint, credentials) as clients:
             submitted = await self._unless_stopped(self._submit(clients, job), stop)
+            if submitted.adopted:
+                subject = scanning.adopted_subject(subject, submitted.sight)
             self._announce(submitted, job, subject)
             if not self._op.wait_for_completion:
                 self._log.say(logging.INFO, "wait_for_completion is False: the task ends here, and the job goes on.")
@@ -120,12 +123,13 @@ class JobRun:
         if not streaming:
             why = "The job's own enableImageStreaming" if request.streaming else "enable_image_streaming"
             self._log.say(logging.INFO, f"{why} is false: a plain job, its images are downloaded first.")
-        pinned = await self._scan(job, endpoint, credentials) if self._op.scan_image else {}
-        image = next((uri for _, uri in spec.images(job)), "")
-        job = spec.with_images(job, pinned)
+        scans = await self._scan(job, endpoint, credentials)
+        subject = scanning.subject_of(job, scans, streaming=streaming)
+        job = spec.with_images(job, {one.asked: one.pinned for one in scans if one.pinned})
+        told = identity.scan_labels(subject.digest, subject.verdict)
+        job = spec.fill(job, streaming=request.streaming, labels=told)
         self._show(job)
-        digest = pinned.get(image, image).partition("@")[2]
-        return job, Subject(image, digest, streaming=streaming)
+        return job, subject
 
     def _read_file(self, request: prepare.Request) -> tuple[prepare.Request, str]:
         """The job file's text as the job; strings in it are rendered after it was parsed."""
@@ -135,29 +139,18 @@ class JobRun:
         data = prepare.parsed(read_text(name, self._op), name)
         return replace(request, job=self._op.render(data, self._context)), Path(name).name
 
-    async def _scan(self, job: Spec, endpoint: Endpoint, credentials: Any) -> Mapping[str, str]:
-        """Look at each image that is to be streamed; refuse those that cannot. Returns image -> the same, pinned."""
-        from airflow_batchstream.services.scan import refuse, scan, table
-
-        token, machine_type = connection.token_source(credentials), spec.machine_type(job)
-        images = spec.streamed_images(job)
-        try:
-            scans = await asyncio.gather(
-                *(
-                    scan(uri, region=self._request.region, machine_type=machine_type, endpoint=endpoint, token=token)
-                    for uri in images
-                )
-            )
-            for one in scans:
-                self._log.table(table(one))
-            for one in scans:
-                refuse(one)
-        except ImageRefused as e:
-            if e.findings or e.missing:  # the way out stands there; without the look Batch would find out, on a VM
-                raise
-            way_out = "scan_image=False submits the job without this look, and without pinning the tag."
-            raise ImageRefused(f"{e}\n{way_out}", findings=e.findings, retryable=e.retryable) from None
-        return {one.asked: one.pinned for one in scans if one.pinned}
+    async def _scan(self, job: Spec, endpoint: Endpoint, credentials: Any) -> list[Scan]:
+        """What the images that are to be streamed are; nothing where the user does not want them looked at."""
+        if not self._op.scan_image:
+            return []
+        return await scanning.scanned(
+            job,
+            region=self._request.region,
+            endpoint=endpoint,
+            credentials=credentials,
+            fail_on="broken",
+            log=self._log,
+        )
 
     def _show(self, job: Spec) -> None:
         """The effective job, folded in the UI."""

@@ -7,6 +7,8 @@ start, and so gets a job of its own.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
 import re
@@ -21,7 +23,9 @@ ID_LABEL = "batchstream-id"
 TASK_LABEL = "batchstream-task"
 SPEC_LABEL = "batchstream-spec"
 SCAN_LABEL = "batchstream-scan"
-"""What the scan said of the image: ``holds``, ``warning``, ``broken`` or ``unknown``."""
+"""What the scan said of the first image: ``holds``, ``warning``, ``broken`` or ``unknown``."""
+DIGEST_LABEL = "batchstream-digest"
+"""The digest of the first image: :func:`digest_label`."""
 
 _SCHEME = "airflow-batchstream/1"
 """Part of every hash: another way of computing ids has to find no job of this one."""
@@ -55,6 +59,35 @@ def label_value(text: str) -> str:
 def spec_label(spec: Spec) -> str:
     """The value of ``batchstream-spec``: a hash of the canonical spec, before labels of ours are in it."""
     return _digest(spec)
+
+
+def scan_labels(digest: str, verdict: str) -> dict[str, str]:
+    """The labels by which a retry that adopts the job knows its first image; what is not known has none.
+
+    :param digest: ``sha256:...``, or empty.
+    :param verdict: of the scan, or empty.
+    """
+    found = {DIGEST_LABEL: digest_label(digest), SCAN_LABEL: verdict}
+    return {key: value for key, value in found.items() if value}
+
+
+def digest_label(digest: str) -> str:
+    """A sha256 digest as a label's value: base32 without padding, since its 64 hexadecimal digits are one too many.
+
+    :return: 52 characters; empty for what is no sha256 digest.
+    """
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        return ""
+    return base64.b32encode(bytes.fromhex(digest.partition(":")[2])).decode().rstrip("=").lower()
+
+
+def digest_of_label(value: str) -> str:
+    """The digest that :func:`digest_label` made the value of; empty where it made none."""
+    try:
+        raw = base64.b32decode(f"{value.upper()}====")
+    except (binascii.Error, ValueError):
+        return ""
+    return f"sha256:{raw.hex()}" if len(raw) == 32 else ""
 
 
 def job_id(owner: Owner, generation: int) -> str:

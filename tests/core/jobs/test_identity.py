@@ -127,3 +127,20 @@ class TestRequestIds:
 
     def test_where_id_and_salt_meet_counts(self) -> None:
         assert identity.request_id("a", "bc") != identity.request_id("ab", "c")
+
+
+class TestTheScansLabels:
+    def test_a_digest_is_a_label_and_comes_back(self) -> None:
+        digest = "sha256:" + "0123456789abcdef" * 4
+        label = identity.digest_label(digest)
+        assert re.fullmatch(r"[a-z2-7]{52}", label)
+        assert identity.digest_of_label(label) == digest
+
+    @pytest.mark.parametrize("value", ["", "x", "sha512:00", "sha256:00", "?" * 52, "a" * 51])
+    def test_what_is_none_gives_none(self, value: str) -> None:
+        assert identity.digest_label(value) == ""
+        assert identity.digest_of_label(value) == ""
+
+    def test_what_is_not_known_has_no_label(self) -> None:
+        assert identity.scan_labels("", "") == {}
+        assert identity.scan_labels("", "unknown") == {"batchstream-scan": "unknown"}

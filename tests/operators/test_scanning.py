@@ -1,0 +1,143 @@
+"""A job's own look at its images, on a local Batch: digest and verdict into the job, its labels and XCom, and back."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.definitions.param import ParamsDict
+from odd_images import empty_tar, with_layer
+
+from airflow_batchstream.core.images.reference import parse
+from airflow_batchstream.core.jobs import identity
+from airflow_batchstream.emulator.images.build import ImageSpec, build
+from airflow_batchstream.emulator.images.layout import Layout
+from airflow_batchstream.emulator.images.push import push
+from airflow_batchstream.emulator.testing import Local, running
+from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowFailException
+
+IMAGE = "europe-docker.pkg.dev/test-project/repo/tool"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Layout]:
+    """Two that stream, and one with an empty layer."""
+    found = {}
+    for word in ("one", "two"):
+        folder = tmp_path_factory.mktemp(word)
+        build(ImageSpec(entrypoint=("sh", "-c"), cmd=(f"echo {word}",)), folder, IMAGE)
+        found[word] = Layout(folder)
+    found["empty"] = with_layer(folder, tmp_path_factory.mktemp("odd") / "empty", empty_tar())
+    return found
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Layout]) -> Iterator[Local]:
+    with running(tmp_path_factory.mktemp("scanning"), "--grace", "1") as one:
+        push(images["empty"], parse(f"{IMAGE}:empty"), one.address)
+        yield one
+
+
+@pytest.fixture
+def tag(local: Local, images: dict[str, Layout], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A tag of its own that stands for the first image."""
+    monkeypatch.setenv("BATCH_EMULATOR_HOST", local.address)
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", "google-cloud-platform://")
+    name = f"{IMAGE}:t{next(_numbers)}"
+    push(images["one"], parse(name), local.address)
+    return name
+
+
+class Try(SimpleNamespace):
+    """One try of a task, with its XCom."""
+
+    def __init__(self, task_id: str, number: int = 1) -> None:
+        super().__init__(id=uuid.uuid4(), dag_id="d", run_id="r", task_id=task_id, map_index=-1, max_tries=1)
+        self.try_number, self.xcom = number, dict[str, Any]()
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcom[key] = value
+
+
+def run(ti: Try, **arguments: Any) -> dict[str, Any]:
+    given = {"project_id": "test-project", "region": "europe-west4", "wait_for_completion": False} | arguments
+    operator = CloudBatchStreamingJobOperator(task_id=ti.task_id, **given)
+    context = {"ti": ti, "dag_run": SimpleNamespace(start_date=None), "params": ParamsDict(), "task": operator}
+    return operator.execute(context)
+
+
+def in_batch(local: Local, job: dict[str, Any]) -> dict[str, Any]:
+    return local._http("GET", f"/v1/{job['name']}")
+
+
+def a_task() -> str:
+    return f"task-{next(_numbers)}"
+
+
+class TestANewJob:
+    def test_carries_digest_and_verdict_of_its_first_image_as_labels(self, local: Local, tag: str) -> None:
+        job = run(Try(a_task()), image_uri=tag)
+        labels = in_batch(local, job)["labels"]
+        assert labels["batchstream-scan"] == "holds"
+        assert labels["batchstream-digest"] == identity.digest_label(job["digest"])
+        assert job["streamed"] == "eligible"
+
+    def test_has_the_same_spec_label_whatever_its_tag_stands_for(
+        self, local: Local, tag: str, images: dict[str, Layout]
+    ) -> None:
+        one = run(Try(a_task()), image_uri=tag)
+        push(images["two"], parse(tag), local.address)
+        two = run(Try(a_task()), image_uri=tag)
+        assert one["digest"] != two["digest"]
+        key = "batchstream-spec"
+        assert in_batch(local, one)["labels"][key] == in_batch(local, two)["labels"][key]
+
+    def test_without_a_scan_has_no_verdict(self, local: Local, tag: str) -> None:
+        job = run(Try(a_task()), image_uri=tag, scan_image=False)
+        assert not {"batchstream-scan", "batchstream-digest"} & set(in_batch(local, job)["labels"])
+        assert (job["digest"], job["streamed"]) == ("", "requested")
+
+    def test_leaves_out_labels_for_which_there_is_no_room(self, local: Local, tag: str) -> None:
+        job = run(Try(a_task()), image_uri=tag, labels={f"l{n}": "x" for n in range(61)})
+        labels = in_batch(local, job)["labels"]
+        assert len(labels) == 64
+        assert "batchstream-id" in labels
+
+
+class TestARetryThatAdoptsTheJob:
+    def test_tells_the_digest_that_runs_though_the_tag_has_moved(
+        self, local: Local, tag: str, images: dict[str, Layout]
+    ) -> None:
+        task = a_task()
+        first = run(Try(task), image_uri=tag, commands=["sleep 3"])
+        push(images["two"], parse(tag), local.address)
+        again = run(Try(task, 2), image_uri=tag, commands=["sleep 3"])
+        assert again["uid"] == first["uid"]
+        assert again["digest"] == first["digest"]
+        assert again["streamed"] == "eligible"
+
+    def test_takes_the_digest_from_the_job_where_no_label_has_it(
+        self, local: Local, tag: str, images: dict[str, Layout]
+    ) -> None:
+        task, given = a_task(), {"image_uri": tag, "labels": {f"l{n}": "x" for n in range(61)}}
+        first = run(Try(task), **given, commands=["sleep 3"])
+        push(images["two"], parse(tag), local.address)
+        again = run(Try(task, 2), **given, commands=["sleep 3"])
+        assert again["digest"] == first["digest"]
+        assert again["streamed"] == "requested"  # nobody can tell any more
+
+
+class TestABrokenImage:
+    def test_is_refused(self, local: Local, tag: str) -> None:
+        with pytest.raises(AirflowFailException, match="cannot be streamed"):
+            run(Try(a_task()), image_uri=f"{IMAGE}:empty")
