@@ -92,6 +92,8 @@ def look(local: Local) -> Callable[..., Scan]:
 @pytest.fixture(scope="session")
 def trees(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, str]]]:
     """Run a job on each image, at once, and tell what file trees their containers saw."""
+    if "containers run as plain processes" in local.log.read_text():
+        pytest.skip("no runtime isolates here: a container would list all of this machine, not the image's tree")
     batch = BatchRest(local.address)
 
     def go(*names: str) -> list[dict[str, str]]:
