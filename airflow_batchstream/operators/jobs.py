@@ -16,9 +16,12 @@ from airflow.sdk import BaseOperator, XComArg
 from airflow_batchstream import connection, links, ownership
 from airflow_batchstream.core.jobs import prepare, spec
 from airflow_batchstream.core.jobs.secrecy import MASK
+from airflow_batchstream.operators import fail_on
 from airflow_batchstream.operators.deferring import Deferral, default_deferrable
 from airflow_batchstream.operators.errors import final_errors
 from airflow_batchstream.operators.stop import Stop
+
+NOT_SUBMITTED = "The job was not submitted"
 
 
 def without_comments(jinja_env: Any) -> Any:
@@ -60,6 +63,9 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         job, whatever the job says.
     :param scan_image: look at the image before anything is submitted, refuse one that Image streaming cannot start, and
         pin a tag to its digest.
+    :param scan_fail_on: which answers of that look refuse the image: ``"broken"`` (default) where it breaks a rule,
+        ``"unknown"`` also where that could not be told, as from a registry that cannot be reached; ``"never"`` none. An
+        image that does not exist is always refused.
     :param wait_for_completion: wait for the job's end. If False, the task succeeds once the job exists.
     :param get_logs: show what the containers print.
     :param log_severity: show only lines of this severity or above (``"ERROR"`` is what went to stderr).
@@ -94,6 +100,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         "gcp_conn_id",
         "impersonation_chain",
         "job_id",
+        "scan_fail_on",
         "log_severity",
         "log_limit",
         "polling_period_seconds",
@@ -129,6 +136,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         job_name: str | XComArg | None = None,
         enable_image_streaming: bool = True,
         scan_image: bool = True,
+        scan_fail_on: str | XComArg = "broken",
         wait_for_completion: bool = True,
         get_logs: bool = True,
         log_severity: str | XComArg | None = None,
@@ -162,6 +170,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         self.job_id = prepare.one_of("job_id", job_id, "job_name", job_name)
         self.enable_image_streaming = enable_image_streaming
         self.scan_image = scan_image
+        self.scan_fail_on = scan_fail_on
         self.wait_for_completion = wait_for_completion
         self.get_logs = get_logs
         self.log_severity = log_severity
@@ -177,6 +186,7 @@ class CloudBatchStreamingJobOperator(BaseOperator):
         self._stop = Stop()
         prepare.check_literals(self._request())
         self.timing(templated_ok=True)
+        fail_on.check_literal("scan_fail_on", scan_fail_on, NOT_SUBMITTED)
 
     # -- rendering -------------------------------------------------------------------------------------------------
 

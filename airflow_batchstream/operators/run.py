@@ -25,6 +25,7 @@ from airflow_batchstream.core.jobs.model import Sight, Spec
 from airflow_batchstream.core.jobs.watch import Watch
 from airflow_batchstream.operators import ends, scanning
 from airflow_batchstream.operators.deferring import Deferral, execution_timeout_at
+from airflow_batchstream.operators.fail_on import checked
 from airflow_batchstream.operators.stop import Stop
 from airflow_batchstream.services.hub import Hub, Stopped, Subject
 from airflow_batchstream.services.submit import GIVE_UP_SECONDS, Submission, Submitted, submit
@@ -33,7 +34,7 @@ from airflow_batchstream.tasklog import TaskLog
 if TYPE_CHECKING:
     from airflow_batchstream.clients.google import GoogleClients
     from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
-    from airflow_batchstream.services.scan import Scan
+    from airflow_batchstream.services.scan import FailOn, Scan
 
 T = TypeVar("T")
 
@@ -111,6 +112,7 @@ class JobRun:
         request, path = self._request, "job"
         if request.job_file:
             request, path = await asyncio.to_thread(self._read_file, request)
+        fail_on = checked("scan_fail_on", self._op.scan_fail_on, "The job was not submitted")
         job, warnings = prepare.effective(request, path=path)
         for secret in spec.secrets(job):
             mask_secret(secret)
@@ -123,7 +125,7 @@ class JobRun:
         if not streaming:
             why = "The job's own enableImageStreaming" if request.streaming else "enable_image_streaming"
             self._log.say(logging.INFO, f"{why} is false: a plain job, its images are downloaded first.")
-        scans = await self._scan(job, endpoint, credentials)
+        scans = await self._scan(job, endpoint, credentials, fail_on)
         subject = scanning.subject_of(job, scans, streaming=streaming)
         job = spec.with_images(job, {one.asked: one.pinned for one in scans if one.pinned})
         told = identity.scan_labels(subject.digest, subject.verdict)
@@ -139,7 +141,7 @@ class JobRun:
         data = prepare.parsed(read_text(name, self._op), name)
         return replace(request, job=self._op.render(data, self._context)), Path(name).name
 
-    async def _scan(self, job: Spec, endpoint: Endpoint, credentials: Any) -> list[Scan]:
+    async def _scan(self, job: Spec, endpoint: Endpoint, credentials: Any, fail_on: FailOn) -> list[Scan]:
         """What the images that are to be streamed are; nothing where the user does not want them looked at."""
         if not self._op.scan_image:
             return []
@@ -148,7 +150,7 @@ class JobRun:
             region=self._request.region,
             endpoint=endpoint,
             credentials=credentials,
-            fail_on="broken",
+            fail_on=fail_on,
             log=self._log,
         )
 

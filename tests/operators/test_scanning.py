@@ -12,12 +12,14 @@ import pytest
 from airflow.sdk.definitions.param import ParamsDict
 from odd_images import empty_tar, with_layer
 
+from airflow_batchstream.core.errors import ImageRefused, InvalidInput
 from airflow_batchstream.core.images.reference import parse
 from airflow_batchstream.core.jobs import identity
 from airflow_batchstream.emulator.images.build import ImageSpec, build
 from airflow_batchstream.emulator.images.layout import Layout
 from airflow_batchstream.emulator.images.push import push
 from airflow_batchstream.emulator.testing import Local, running
+from airflow_batchstream.operators.images import SCAN_KEY, ImageScanOperator
 from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
 
 try:
@@ -56,6 +58,19 @@ def tag(local: Local, images: dict[str, Layout], monkeypatch: pytest.MonkeyPatch
     name = f"{IMAGE}:t{next(_numbers)}"
     push(images["one"], parse(name), local.address)
     return name
+
+
+@pytest.fixture
+def unreadable(local: Local, tag: str, images: dict[str, Layout]) -> Iterator[None]:
+    """The tag's image cannot be read: the registry gives out another config than the manifest names."""
+    ours = {path.name for path in (images["one"].folder / "blobs/sha256").iterdir() if b"rootfs" in path.read_bytes()}
+    kept = {path: path.read_bytes() for path in local.state_dir.rglob("blobs/sha256/*") if path.name in ours}
+    assert kept
+    for path, data in kept.items():
+        path.write_bytes(data.replace(b"{", b"[", 1))
+    yield
+    for path, data in kept.items():
+        path.write_bytes(data)
 
 
 class Try(SimpleNamespace):
@@ -141,3 +156,74 @@ class TestABrokenImage:
     def test_is_refused(self, local: Local, tag: str) -> None:
         with pytest.raises(AirflowFailException, match="cannot be streamed"):
             run(Try(a_task()), image_uri=f"{IMAGE}:empty")
+
+
+class TestFailOn:
+    def test_never_runs_what_breaks_a_rule_under_its_digest(self, local: Local, tag: str) -> None:
+        job = run(Try(a_task()), image_uri=f"{IMAGE}:empty", scan_fail_on="never")
+        assert in_batch(local, job)["labels"]["batchstream-scan"] == "broken"
+        assert job["digest"].startswith("sha256:")
+
+    def test_a_registry_without_an_answer_leaves_the_tag_and_warns(
+        self, local: Local, tag: str, unreadable: None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        job = run(Try(a_task()), image_uri=tag)
+        sent = in_batch(local, job)
+        assert sent["labels"]["batchstream-scan"] == "unknown"
+        assert sent["taskGroups"][0]["taskSpec"]["runnables"][0]["container"]["imageUri"] == tag
+        assert (job["digest"], job["streamed"]) == ("", "unknown")
+        assert "the job goes on with the name as it is written" in capsys.readouterr().out
+
+    def test_unknown_refuses_then_and_a_retry_may_help(self, local: Local, tag: str, unreadable: None) -> None:
+        with pytest.raises(ImageRefused, match="could not be told"):
+            run(Try(a_task()), image_uri=tag, scan_fail_on="unknown")
+
+    @pytest.mark.parametrize("value", ["sometimes", "", None, True])
+    def test_another_word_is_refused_when_the_dag_is_parsed(self, value: Any) -> None:
+        with pytest.raises(InvalidInput, match=r"scan_fail_on: .* is not among 'broken', 'unknown', 'never'"):
+            CloudBatchStreamingJobOperator(task_id="t", image_uri=f"{IMAGE}:1", scan_fail_on=value)
+        with pytest.raises(InvalidInput, match=r"No image was looked at.*\n.*fail_on: "):
+            ImageScanOperator(task_id="t", image_uri=f"{IMAGE}:1", fail_on=value)
+
+    def test_a_template_is_judged_once_rendered(self, local: Local, tag: str) -> None:
+        ImageScanOperator(task_id="t", image_uri=tag, fail_on="{{ params.x }}")
+        with pytest.raises(AirflowFailException, match="scan_fail_on"):
+            run(Try(a_task()), image_uri=tag, scan_fail_on="{{ params.x }}")
+
+
+def look(image_uri: Any, **arguments: Any) -> tuple[Any, Any]:
+    """What a scan task returns, and its XCom ``image_scan``."""
+    ti = Try("scan")
+    operator = ImageScanOperator(task_id="scan", image_uri=image_uri, region="europe-west4", **arguments)
+    return operator.execute({"ti": ti}), ti.xcom[SCAN_KEY]
+
+
+class TestTheScanTask:
+    def test_of_one_image_returns_one_pinned_reference(self, local: Local, tag: str) -> None:
+        pinned, found = look(tag)
+        assert pinned == found["pinned"] == f"{IMAGE}@{found['digest']}"
+
+    def test_of_a_list_returns_lists_in_its_order(self, local: Local, tag: str) -> None:
+        pinned, found = look([f"{IMAGE}:empty", tag], fail_on="never")
+        assert [one["tag"] for one in found] == ["empty", tag.rpartition(":")[2]]
+        assert [one["verdict"] for one in found] == ["broken", "holds"]
+        assert pinned == [one["pinned"] for one in found]
+
+    def test_of_an_empty_list_returns_one(self, local: Local, tag: str) -> None:
+        assert look([]) == ([], [])
+
+    def test_of_a_list_tells_all_that_fail_at_once(self, local: Local, tag: str) -> None:
+        with pytest.raises(AirflowFailException, match=r"(?s):empty cannot be streamed.*:nowhere cannot be streamed"):
+            look([f"{IMAGE}:empty", tag, f"{IMAGE}:nowhere"])
+
+    @pytest.mark.parametrize("given", [None, 3, {"a": "b"}, ["", 3], [None]])
+    def test_of_what_is_no_name_says_so(self, local: Local, tag: str, given: Any) -> None:
+        with pytest.raises(AirflowFailException, match="image_uri"):
+            look(given)
+
+    def test_returns_the_name_as_written_where_nothing_could_be_told(
+        self, local: Local, tag: str, unreadable: None
+    ) -> None:
+        pinned, found = look(tag)
+        assert pinned == tag
+        assert (found["verdict"], found["pinned"]) == ("could not be told", None)
