@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 from airflow_api import AirflowApi, ApiError
+from airflow_fixtures import IMAGE
 from batch_rest import BatchRest
+from hello_image import push_with_an_empty_layer
+
+from airflow_batchstream.emulator.testing import Local
+
+BROKEN = f"{IMAGE}-with-an-empty-layer"
 
 
 class TestExample1:
@@ -92,3 +98,54 @@ class TestExample6:
         (done,) = run.task("cancel").xcom()
         assert done == {"name": service["name"], "state": "CANCELLED", "did": "cancelled"}
         assert batch.state(service["name"]) == "CANCELLED"
+
+
+@pytest.fixture(scope="module")
+def broken(local_batch: Local) -> str:
+    """An image that runs, and does not stream."""
+    push_with_an_empty_layer(local_batch.address, BROKEN, IMAGE)
+    return BROKEN
+
+
+class TestExample7:
+    def test_the_job_runs_what_passed_the_gate(self, airflow: AirflowApi, batch: BatchRest) -> None:
+        run = airflow.trigger("example_7_gate")
+        assert run.wait() == "success"
+        job = batch.job(run.task("job").xcom("batch_job")["name"])
+        (runnable,) = job["taskGroups"][0]["taskSpec"]["runnables"]
+        assert runnable["container"]["imageUri"] == run.task("scan").xcom()
+        assert run.task("scan").xcom("image_scan")["verdict"] == "holds"
+
+
+class TestExample8:
+    def test_the_job_runs_the_repaired_image(self, airflow: AirflowApi, batch: BatchRest, broken: str) -> None:
+        run = airflow.trigger("example_8_repair", image=broken)
+        assert run.wait() == "success"
+        assert run.task("scan").xcom("image_scan")["verdict"] == "broken"
+        pinned = run.task("repair").xcom()
+        assert pinned.startswith(broken.rsplit(":", 1)[0] + "@sha256:")
+        assert pinned != run.task("scan").xcom()
+        log = run.task("job").log()
+        assert [line.text for line in log if line.logger == "batch.group0.0"] == ["the repaired image runs"]
+        assert any("may be streamed: every rule" in line.text for line in log)
+
+    def test_an_image_that_needs_no_repair_is_left_as_it_is(self, airflow: AirflowApi) -> None:
+        run = airflow.trigger("example_8_repair")
+        assert run.wait() == "success"
+        assert run.task("repair").xcom() == run.task("scan").xcom()
+
+
+class TestExample9:
+    def test_the_report_names_each_image_that_does_not_stream(self, airflow: AirflowApi, broken: str) -> None:
+        run = airflow.trigger("example_9_images", images=[IMAGE, broken])
+        assert run.wait() == "failed"
+        report = run.task("report")
+        said = [line.text for line in report.log()]
+        assert any(text.split() == ["holds", IMAGE] for text in said)
+        assert any(text.split() == ["broken", broken] for text in said)
+        assert f"These images do not stream: {broken}" in str([line.raw for line in report.log()])
+
+    def test_it_is_well_where_all_stream(self, airflow: AirflowApi) -> None:
+        run = airflow.trigger("example_9_images", images=[IMAGE])
+        assert run.wait() == "success"
+        assert run.task("report").xcom() == {IMAGE: "holds"}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 def push_hello(address: str, name: str) -> str:
@@ -25,3 +30,35 @@ def push_hello(address: str, name: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
+
+
+def push_with_an_empty_layer(address: str, name: str, source: str) -> None:
+    """Push an image once more with an empty layer on top, as ``WORKDIR`` on a folder that exists makes one.
+
+    :param name: another tag of the same image.
+    :param source: the one that is there already.
+    """
+    repository, tag = source.rsplit(":", 1)
+    manifest = json.loads(_call(address, "GET", f"{repository}/manifests/{tag}"))
+    config = json.loads(_call(address, "GET", f"{repository}/blobs/{manifest['config']['digest']}"))
+    layer = bytes(10240)
+    config["rootfs"]["diff_ids"].append(_digest(layer))
+    config.setdefault("history", []).append({"created_by": "WORKDIR /"})
+    body = json.dumps(config).encode()
+    manifest["layers"].append({"mediaType": LAYER, "digest": _digest(layer), "size": len(layer)})
+    manifest["config"] |= {"digest": _digest(body), "size": len(body)}
+    tag = name.rsplit(":", 1)[1]
+    for blob in (layer, body):
+        _call(address, "POST", f"{repository}/blobs/uploads/?digest={_digest(blob)}", blob, "application/octet-stream")
+    _call(address, "PUT", f"{repository}/manifests/{tag}", json.dumps(manifest).encode(), manifest["mediaType"])
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _call(address: str, method: str, path: str, body: bytes | None = None, kind: str = "*/*") -> bytes:
+    headers = {"Content-Type": kind, "Accept": "application/vnd.oci.image.manifest.v1+json, */*"}
+    request = urllib.request.Request(f"http://{address}/v2/{path}", data=body, method=method, headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return bytes(answer.read())
