@@ -136,7 +136,7 @@ SCHEMA_1 = st.builds(
     st.lists(DIGESTS, max_size=4),
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | DIGESTS,
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just("\ud800") | DIGESTS,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=4,
 )
@@ -175,6 +175,7 @@ def told(findings: list[Finding]) -> None:
         assert finding.verdict in Verdict
         for text in (finding.says, finding.remedy, str(finding.value)):
             assert text.isprintable()
+            assert len(text) < 2100
             text.encode()
 
 
