@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_batchstream.operators.images import ImageScanOperator
+from airflow_batchstream.operators.images import ImageRepairOperator, ImageScanOperator
 from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
 
 TOP = Path(__file__).parent.parent
@@ -27,14 +27,14 @@ def source() -> str:
 
 
 class TestDocumentation:
-    @pytest.mark.parametrize("operator", [CloudBatchStreamingJobOperator, ImageScanOperator])
+    @pytest.mark.parametrize("operator", [CloudBatchStreamingJobOperator, ImageScanOperator, ImageRepairOperator])
     def test_every_parameter_is_in_the_reference(self, operator: type) -> None:
         page = (TOP / "docs" / "operators.md").read_text()
         section = page.split(f"## `{operator.__name__}`")[1].split("\n## ")[0]
         rows = [line for line in section.splitlines() if line.startswith("| `")]
         assert own_parameters(operator) <= {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
-    @pytest.mark.parametrize("operator", [CloudBatchStreamingJobOperator, ImageScanOperator])
+    @pytest.mark.parametrize("operator", [CloudBatchStreamingJobOperator, ImageScanOperator, ImageRepairOperator])
     def test_every_parameter_is_in_the_docstring(self, operator: type) -> None:
         told = set(re.findall(r":param (\w+):", operator.__doc__ or ""))
         assert told == own_parameters(operator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
 import time
@@ -20,9 +21,12 @@ from registry_calls import HOST, NAME, QUICK, Tokens, local, outside, refused
 
 from airflow_batchstream.clients import fetch
 from airflow_batchstream.clients.registry import Registry
+from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
+from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.images.documents import MOST_VALUES
 from airflow_batchstream.core.images.reference import parse
+from airflow_batchstream.services.scan import Scan, scan
 
 MIB = 1 << 20
 PATIENT = replace(QUICK, pause=5, total=60)
@@ -388,3 +392,46 @@ class TestEachRefusalHasWordsOfItsOwn:
         assert len({text.replace(str(code), "") for code, text in said.items()}) == len(said)
         for code, text in said.items():
             assert f"HTTP {code}" in text
+
+
+class TestASmallLayer:
+    """Its bytes are the only ones of a layer that a scan reads."""
+
+    def look(self, hostile: HostileRegistry, blob: bytes, diff: bytes = b"something else") -> tuple[Scan, str]:
+        """Scan an image of one layer with these bytes; its verdict, and what is said of emptiness."""
+        hostile.put(NAME, make.image([diff], compressed=[blob]))
+        endpoint = Endpoint.local(hostile.address)
+        found = asyncio.run(scan(f"{NAME}:latest", region="us-central1", endpoint=endpoint))
+        (said,) = (finding for finding in found.findings if finding.rule == "image-no-empty-layers")
+        return found, f"{said.verdict}: {said.says}"
+
+    def test_that_is_a_bomb_is_not_unpacked_beyond_a_bound(self, hostile: HostileRegistry) -> None:
+        # Magic number, a window of 8 MiB, then blocks of 128 KiB that are one byte again and again: four bytes each.
+        blob = b"\x28\xb5\x2f\xfd\x00\x68" + ((128 * 1024 << 3 | 1 << 1).to_bytes(3, "little") + b"\0") * 15_000
+        with costs_at_most(40, 30):  # of two gigabytes
+            found, said = self.look(hostile, blob)
+        assert found.verdict is Verdict.UNKNOWN
+        assert "more than 134,217,728 bytes uncompressed" in said or "no decoder is installed" in said
+
+    def test_that_is_as_large_as_gzip_can_be_in_so_few_bytes_is_read_to_its_end(self, hostile: HostileRegistry) -> None:
+        blob = gzip.compress(bytes(60 * MIB), 9, mtime=0)
+        with costs_at_most(20, 30):
+            found, said = self.look(hostile, blob)
+        assert len(blob) < 64 * 1024
+        assert found.verdict is Verdict.BROKEN
+        assert "empty" in said
+
+    def test_that_never_ends_is_cut_off_and_could_not_be_told(self, hostile: HostileRegistry) -> None:
+        blob = make.gz(make.tar({"a": b"1"}))
+        hostile.always(endless(make.sha256(blob), b"x" * 65536))
+        with costs_at_most(30, 30):
+            found, _ = self.look(hostile, blob)
+        assert found.verdict is Verdict.UNKNOWN
+        assert found.bytes_read < MIB
+
+    def test_of_other_bytes_than_its_digest_is_not_believed(self, hostile: HostileRegistry) -> None:
+        blob = make.gz(make.tar({"a": b"1"}))
+        hostile.always(body(make.gz(bytes(1024)), make.sha256(blob)))
+        found, said = self.look(hostile, blob)
+        assert found.verdict is Verdict.UNKNOWN
+        assert "sent other bytes" in said
