@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk import DAG, Param, XComArg, get_current_context, task
 
 from airflow_batchstream.operators.images import ImageScanOperator
 
@@ -54,7 +53,7 @@ with DAG(
     ).expand(image_uri=images())
 
     @task(retries=0)
-    def report(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    def report(found: Any) -> dict[str, str]:
         """Which image streams; fails if one does not."""
         log = logging.getLogger("example_9")
         verdicts = {}
@@ -68,4 +67,4 @@ with DAG(
             raise ValueError(f"These images do not stream: {', '.join(broken)}")
         return verdicts
 
-    report(scans.output["image_scan"])
+    report(XComArg(scans, key="image_scan"))
