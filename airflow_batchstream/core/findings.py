@@ -18,6 +18,14 @@ class Verdict(StrEnum):
     UNKNOWN = "could not be told"
 
 
+SEVEREST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.WARNING, Verdict.HOLDS)
+
+
+def severest(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict on a whole, from those on its parts; of nothing it holds."""
+    return min(verdicts, key=SEVEREST_FIRST.index, default=Verdict.HOLDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What one rule says of one value.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
-from airflow_batchstream.core.findings import Finding, Verdict, broken
+from airflow_batchstream.core.findings import SEVEREST_FIRST, Finding, Verdict, broken, severest
 from airflow_batchstream.core.images import layer_rules, rules
 from airflow_batchstream.core.images.layers import Inside, Look, look_into
 from airflow_batchstream.core.images.manifest import LINUX_AMD64, LINUX_ARM64, Image, Layer, Platform
@@ -39,7 +39,6 @@ MOST_SMALL_BLOBS = 8
 ARM_SERIES = frozenset({"t2a", "c4a", "n4a", "a4x"})
 """Compute Engine's series with Arm processors: T2A and C4A by its documentation, N4A and A4X by their announcements."""
 
-_SEVEREST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.WARNING)
 _MARKS = {Verdict.HOLDS: "holds", Verdict.BROKEN: "BROKEN", Verdict.WARNING: "warning", Verdict.UNKNOWN: "not told"}
 _MOST_FINDINGS = 50
 
@@ -85,8 +84,7 @@ class Scan:
     @property
     def verdict(self) -> Verdict:
         """The severest of all findings: broken, could not be told, warning, holds."""
-        said = {finding.verdict for finding in self.findings}
-        return next((verdict for verdict in _SEVEREST_FIRST if verdict in said), Verdict.HOLDS)
+        return severest(finding.verdict for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready and small: the XCom ``image_scan``. Rules that hold are left out."""
@@ -304,10 +302,8 @@ def table(scan: Scan) -> list[str]:
 def finding_rows(findings: Sequence[Finding]) -> list[str]:
     """Findings as lines of the table, the severest first."""
     column = max((len(finding.rule) for finding in findings), default=0) + 2
-    order = (*_SEVEREST_FIRST, Verdict.HOLDS)
-    return [
-        line for v in order for finding in findings if finding.verdict is v for line in _finding_lines(finding, column)
-    ]
+    in_order = sorted(findings, key=lambda finding: SEVEREST_FIRST.index(finding.verdict))
+    return [line for finding in in_order for line in _finding_lines(finding, column)]
 
 
 def _finding_lines(finding: Finding, column: int) -> list[str]:

@@ -12,14 +12,13 @@ from typing import Any
 
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import InvalidInput
-from airflow_batchstream.core.findings import Finding, Verdict, broken
+from airflow_batchstream.core.findings import Finding, Verdict, broken, severest
 from airflow_batchstream.core.jobs import prepare, rules, spec
 from airflow_batchstream.core.jobs.machine_rules import allowed_regions, boot_disk_room
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.schema import templated
 from airflow_batchstream.services.scan import Scan, finding_rows, row, scan_all, table
 
-_SEVEREST_FIRST = (Verdict.BROKEN, Verdict.UNKNOWN, Verdict.WARNING)
 _OF_NAMES = frozenset({"image-location", "image-in-artifact-registry", "image-name-complete"})
 """Rules of jobs that a scan of the image says again, in more words."""
 _TOGETHER = {
@@ -48,8 +47,7 @@ class JobScan:
     @property
     def verdict(self) -> Verdict:
         """The severest of the job's and its images'."""
-        said = {finding.verdict for finding in self.findings} | {scan.verdict for scan in self.scans}
-        return next((verdict for verdict in _SEVEREST_FIRST if verdict in said), Verdict.HOLDS)
+        return severest([*(finding.verdict for finding in self.findings), *(scan.verdict for scan in self.scans)])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
