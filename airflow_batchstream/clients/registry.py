@@ -200,8 +200,7 @@ class Registry:
                 token = await self._authorization(reference, renew=token)
                 answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
         except FetchError as error:
-            again = " A retry can help." if error.passing else ""
-            raise ImageRefused(f"{reference}: {what} was not read: {error}.{again}", retryable=error.passing) from None
+            raise registry_words.no_answer(reference, what, "read", error) from None
         if answer.status == 200:
             return answer
         if answer.status == 404 and path.startswith("manifests/"):

@@ -6,11 +6,21 @@ import difflib
 import json
 from collections.abc import Sequence
 
-from airflow_batchstream.clients.fetch import PASSING, Answer
+from airflow_batchstream.clients.fetch import PASSING, Answer, FetchError
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.images.reference import Reference
 
 _MOST_TAGS = 3
+
+
+def no_answer(reference: Reference, what: str, was: str, error: FetchError) -> ImageRefused:
+    """The error where there is no answer that may be used.
+
+    :param what: was asked for: "the manifest".
+    :param was: not done: "read", "answered".
+    """
+    again = " A retry can help." if error.passing else ""
+    return ImageRefused(f"{reference}: {what} was not {was}: {error}.{again}", retryable=error.passing)
 
 
 def refusal(

@@ -83,7 +83,7 @@ class WritableRegistry(Registry):
                         yield pieces
                         return
         except FetchError as error:
-            raise _unread(reference, what, error) from None
+            raise registry_words.no_answer(reference, what, "read", error) from None
         except TimeoutError:
             words = f"{reference}: {what} took more than {LONGEST_MOVE:,.0f} s. A retry can help."
             raise ImageRefused(words, retryable=True) from None
@@ -152,7 +152,7 @@ class WritableRegistry(Registry):
         try:
             place, same = await self._fetcher.place(begun)
         except FetchError as error:
-            raise _unwritten(target, what, error) from None
+            raise registry_words.no_answer(target, what, "answered", error) from None
         place += f"{'&' if '?' in place else '?'}digest={quote(digest, safe=':')}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         # Once: after an answer that was lost the upload may be gone, because it was finished.
@@ -200,7 +200,8 @@ class WritableRegistry(Registry):
             if answer.status == 401 and token and isinstance(content, bytes | None):
                 answer = await ask(await self._authorization(target, renew=token))
         except FetchError as error:
-            raise _unwritten(target, f"{method} {url.partition('?')[0]}", error) from None
+            asked = f"{method} {url.partition('?')[0]}"
+            raise registry_words.no_answer(target, asked, "answered", error) from None
         return answer
 
     async def _refused(self, target: Reference, answer: Answer, what: str) -> ImageRefused:
@@ -219,13 +220,3 @@ async def _exactly(pieces: AsyncIterator[bytes], size: int, what: str) -> AsyncI
     if sent != size:
         more = "more" if sent > size else f"{sent:,}"
         raise ImageRefused(f"{what} has {more} bytes where {size:,} were said. A retry can help.", retryable=True)
-
-
-def _unread(reference: Reference, what: str, error: FetchError) -> ImageRefused:
-    again = " A retry can help." if error.passing else ""
-    return ImageRefused(f"{reference}: {what} was not read: {error}.{again}", retryable=error.passing)
-
-
-def _unwritten(target: Reference, what: str, error: FetchError) -> ImageRefused:
-    again = " A retry can help." if error.passing else ""
-    return ImageRefused(f"{target}: {what} was not answered: {error}.{again}", retryable=error.passing)
