@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import Self
 
 import httpx2
-import uvicorn
+from served import Served
 from small_images import Made, as_json, sha256
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -39,7 +37,7 @@ class Seen:
 
 
 @dataclass
-class HostileRegistry:
+class HostileRegistry(Served):
     """The registry, running in a thread of its own; used as a context manager.
 
     :param app: serve another registry instead.
@@ -55,27 +53,7 @@ class HostileRegistry:
     def __post_init__(self) -> None:
         routes = [Route("/{path:path}", self._answer, methods=["GET", "HEAD"])]
         app = self.app or Starlette(routes=routes)
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive(), "the registry did not start"
-            self._thread.join(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.force_exit = True
-        self._server.should_exit = True
-        self._thread.join(10)
-
-    @property
-    def address(self) -> str:
-        """``127.0.0.1:PORT``."""
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"127.0.0.1:{port}"
+        super().__init__(app)
 
     def put(self, name: str, made: Made, tag: str = "latest") -> Made:
         """Hold an image under a name with its host: ``us-docker.pkg.dev/p/r/i``."""

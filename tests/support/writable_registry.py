@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import uvicorn
 from hostile_registry import error
+from served import Served
 from small_images import Made
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,28 +41,12 @@ class Told:
         return self.method not in ("GET", "HEAD")
 
 
-class WritableRegistry:
+class WritableRegistry(Served):
     """A registry in a folder, running in a thread of its own; used as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self.reset(folder)
-        config = uvicorn.Config(
-            self._serve, host="127.0.0.1", port=0, log_level="error", lifespan="off", interface="asgi3"
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def __enter__(self) -> WritableRegistry:
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive(), "the registry did not start"
-            self._thread.join(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.force_exit = True
-        self._server.should_exit = True
-        self._thread.join(10)
+        super().__init__(self._serve, interface="asgi3")
 
     def reset(self, folder: Path) -> None:
         """A new registry at the same address."""
@@ -72,11 +56,6 @@ class WritableRegistry:
         self.stalled = threading.Event()
         self._stall: tuple[int, bool] | None = None
         self._app = registry_app(self.store)
-
-    @property
-    def address(self) -> str:
-        """``127.0.0.1:PORT``."""
-        return f"127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
 
     def put(self, name: str, made: Made, tag: str = "1") -> Made:
         """Hold an image: ``us-docker.pkg.dev/p/r/i``."""
