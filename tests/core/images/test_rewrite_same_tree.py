@@ -56,6 +56,8 @@ def entries(draw: st.DrawFn, *, follows: bool) -> list[Entry]:
             kinds += ["symlink"] if follows or path.count("/") == 2 else []
         else:
             kinds = ["dir", "whiteout", "opaque"]
+        if not follows and path.count("/") == 2:  # its marker lies in the folder, which may be a link elsewhere
+            kinds.remove("opaque")
         kind = draw(st.sampled_from(kinds))
         files = [e.path for e in found if e.kind == "file"]
         data = draw(st.sampled_from(["", "x", "y"]))
