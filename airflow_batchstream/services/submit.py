@@ -4,6 +4,10 @@ No state is stored: the job's id is computed from the attempt, so whoever comes 
 id. Generation n of the id is tried; a job found under it is adopted if it is ours and alive or succeeded, waited for if
 it is being cancelled, and passed over (generation n + 1) if it failed or was cancelled. A job id that the user chose
 has one generation only.
+
+What a job is made of may cost something to find out: its images are scanned. So that is done for a job that is created,
+and not for one that is found: there is a look before the create. The create decides all the same. A job that appears
+between the two is found by it, as without the look.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from airflow_batchstream.services.calls import Say, patiently
 
 T = TypeVar("T")
 
+Build = Callable[[], Awaitable[Spec]]
 MAX_GENERATIONS = 1000
 GIVE_UP_SECONDS = 600.0
 """Longest outage of Batch that is waited out before a job is known to exist."""
@@ -68,19 +73,23 @@ class Submitted:
     """The job that belongs to the attempt.
 
     :param adopted: it was there before: an earlier try had created it.
+    :param spec: what was sent to create it; of an adopted job, what would have been sent, but for what ``build`` adds.
     """
 
     sight: Sight
     adopted: bool
+    spec: Spec
 
 
-async def submit(batch: Batch, wanted: Submission, say: Say) -> Submitted:
+async def submit(batch: Batch, wanted: Submission, say: Say, build: Build | None = None) -> Submitted:
     """Create the job, or adopt the one that an earlier try of the same attempt created.
 
+    :param build: makes the spec to be sent, out of the one in ``wanted``; called once, and only for a job that does not
+        exist yet. What it raises ends the submission. None to send the spec in ``wanted``.
     :raises JobExists: the id is taken by a job that is not ours or, if the user chose the id, by a dead one.
     :raises ApiRefused: Batch refuses the job; nothing runs.
     """
-    calls = _Calls(batch, wanted, say)
+    calls = _Calls(batch, wanted, say, build)
     if wanted.job_id:
         found = await _submit_under(calls, wanted.job_id, chosen=True)
     else:
@@ -104,9 +113,12 @@ async def _submit_under(calls: _Calls, job_id: str, *, chosen: bool) -> Submitte
     wanted = calls.wanted
     name = JobName(wanted.project_id, wanted.region, job_id)
     request_id = identity.request_id(job_id, wanted.salt)
+    if calls.unbuilt and (there := await calls.look(name)):
+        return await _judge(calls, there, adopted=True, chosen=chosen)
+    spec = await calls.spec()
     try:
         sight = await calls.patiently(
-            lambda: calls.batch.create_job(name.parent, job_id, wanted.spec, request_id), f"create the job {job_id}"
+            lambda: calls.batch.create_job(name.parent, job_id, spec, request_id), f"create the job {job_id}"
         )
         adopted = False
     except ApiRefused as e:
@@ -135,7 +147,7 @@ async def _judge(calls: _Calls, sight: Sight, *, adopted: bool, chosen: bool) ->
         return None
     if adopted:
         _say_adopted(calls, sight)
-    return Submitted(sight, adopted)
+    return Submitted(sight, adopted, calls.sent)
 
 
 def _say_adopted(calls: _Calls, sight: Sight) -> None:
@@ -208,9 +220,32 @@ async def _until_ended(calls: _Calls, sight: Sight) -> Sight:
 class _Calls:
     """The client, and what every call of this module needs."""
 
-    def __init__(self, batch: Batch, wanted: Submission, say: Say) -> None:
+    def __init__(self, batch: Batch, wanted: Submission, say: Say, build: Build | None) -> None:
         self.batch, self.wanted, self.say = batch, wanted, say
+        self.sent = wanted.spec
+        self._build = build
         self._patience = wanted.give_up_after
+
+    @property
+    def unbuilt(self) -> bool:
+        """Whether the spec has yet to be made."""
+        return self._build is not None
+
+    async def spec(self) -> Spec:
+        """The spec to be sent, made when it is first wanted."""
+        if self._build is not None:
+            self.sent = await self._build()
+            self._build = None
+        return self.sent
+
+    async def look(self, name: JobName) -> Sight | None:
+        """The job of that name, if there is one."""
+        try:
+            return await self.patiently(lambda: self.batch.get_job(name), f"look for the job {name.job_id}")
+        except ApiRefused as e:
+            if e.code not in ("NOT_FOUND", "PERMISSION_DENIED"):  # who may not look may create all the same
+                raise
+            return None
 
     async def patiently(self, call: Callable[[], Awaitable[T]], doing: str) -> T:
         """Repeat a call until it is answered; in one outage all calls together are as patient as one."""

@@ -8,11 +8,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from submitting import PROJECT, REGION, script, submitted, until_state
+from submitting import PROJECT, REGION, script, submission, submitted, until_state
 
 from airflow_batchstream.clients.google import GoogleClients
 from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import ApiRefused, JobExists
+from airflow_batchstream.core.errors import ApiRefused, ImageRefused, JobExists
 from airflow_batchstream.core.jobs import identity
 from airflow_batchstream.core.jobs.model import State
 
@@ -87,6 +87,80 @@ class TestANewJob:
         with pytest.raises(ApiRefused, match="quota") as refused:
             in_loop(lambda c: submitted(c, owner, SHORT, told, give_up_after=1.0))
         assert refused.value.retryable
+
+
+class TestWhatAJobIsMadeOf:
+    """The spec that is made when it is wanted: its images are scanned for it."""
+
+    @staticmethod
+    def builder(owner, job, *, fails=False):
+        calls: list[int] = []
+
+        async def build():
+            calls.append(1)
+            if fails:
+                raise ImageRefused("an empty layer")
+            spec = submission(owner, job).spec
+            return spec | {"labels": spec["labels"] | {"batchstream-scan": "holds"}}
+
+        return build, calls
+
+    def test_is_found_out_once_for_a_new_job_and_never_for_one_that_is_adopted(self, in_loop, owner, told):
+        build, calls = self.builder(owner, LONG)
+
+        async def work(clients):
+            first = await submitted(clients, owner, LONG, told, build=build)
+            second = await submitted(clients, replace(owner, try_number=2), LONG, told, salt="try-2", build=build)
+            await clients.cancel_job(first.sight.name, "")
+            return first, second
+
+        first, second = in_loop(work)
+        assert len(calls) == 1
+        assert (first.adopted, second.adopted, second.sight.uid) == (False, True, first.sight.uid)
+        assert second.sight.labels["batchstream-scan"] == "holds"
+        assert "another spec" not in told.warnings
+
+    def test_is_found_out_anew_after_a_dead_job(self, in_loop, owner, told):
+        build, calls = self.builder(owner, script("exit 3"))
+
+        async def work(clients):
+            first = await submitted(clients, owner, SHORT, told, build=build)
+            await until_state(clients, first.sight.name, "FAILED")
+            return await submitted(clients, owner, SHORT, told, salt="try-2", build=build)
+
+        assert in_loop(work).sight.name.job_id == identity.job_id(owner, 2)
+        assert len(calls) == 2
+
+    def test_that_is_refused_leaves_no_job(self, in_loop, owner, told):
+        build, _ = self.builder(owner, SHORT, fails=True)
+
+        async def work(clients):
+            with pytest.raises(ImageRefused):
+                await submitted(clients, owner, SHORT, told, build=build)
+            return await clients.list_jobs(f"projects/{PROJECT}/locations/{REGION}", "")
+
+        assert not [job for job in in_loop(work) if job.labels.get("airflow-dag-id") == owner.dag_id]
+
+    def test_a_job_that_appears_meanwhile_is_adopted_and_none_is_doubled(self, in_loop, owner, told):
+        async def work(clients):
+            async def build():
+                await submitted(clients, owner, LONG, told, salt="another worker")
+                return submission(owner, LONG).spec
+
+            found = await submitted(clients, owner, LONG, told, build=build)
+            jobs = await clients.list_jobs(f"projects/{PROJECT}/locations/{REGION}", "")
+            await clients.cancel_job(found.sight.name, "")
+            return found, [job for job in jobs if job.labels.get("airflow-dag-id") == owner.dag_id]
+
+        found, jobs = in_loop(work)
+        assert found.adopted
+        assert [job.uid for job in jobs] == [found.sight.uid]
+
+    def test_an_account_that_may_not_look_creates_it_all_the_same(self, in_loop, local, owner, told):
+        local.inject({"method": "GetJob", "job": f"*{owner.dag_id}-*", "status": "PERMISSION_DENIED", "times": 1})
+        build, calls = self.builder(owner, SHORT)
+        assert not in_loop(lambda c: submitted(c, owner, SHORT, told, build=build)).adopted
+        assert len(calls) == 1
 
 
 class TestALaterTry:

@@ -11,7 +11,7 @@ from airflow_batchstream.clients.google import GoogleClients
 from airflow_batchstream.core.jobs import identity, spec
 from airflow_batchstream.core.jobs.model import JobName, Line, Owner, Spec
 from airflow_batchstream.core.jobs.watch import News
-from airflow_batchstream.services.submit import Submission, Submitted, submit
+from airflow_batchstream.services.submit import Build, Submission, Submitted, submit
 
 PROJECT, REGION = "test-project", "europe-west4"
 
@@ -57,8 +57,10 @@ class Told:
         return "\n".join(text for _, text in self.said)
 
 
-async def submitted(clients: GoogleClients, owner: Owner, job: Spec, told: Told, **more: Any) -> Submitted:
-    return await submit(clients, submission(owner, job, **more), told.say)
+async def submitted(
+    clients: GoogleClients, owner: Owner, job: Spec, told: Told, build: Build | None = None, **more: Any
+) -> Submitted:
+    return await submit(clients, submission(owner, job, **more), told.say, build)
 
 
 async def until_state(clients: GoogleClients, name: JobName, *states: str) -> str:
