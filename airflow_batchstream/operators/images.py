@@ -14,12 +14,11 @@ from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.operators import fail_on as fail_on_words
 from airflow_batchstream.operators.errors import final_errors
 from airflow_batchstream.operators.repair import ImageRepairOperator
+from airflow_batchstream.operators.scanning import SCAN_KEY, refuse_all, warn_of_unpinned
 from airflow_batchstream.tasklog import TaskLog
 
 __all__ = ["SCAN_KEY", "ImageRepairOperator", "ImageScanOperator"]
 
-SCAN_KEY = "image_scan"
-"""XCom key of the small dict that says what was found."""
 _NOT_SCANNED = "No image was looked at"
 
 
@@ -72,20 +71,19 @@ class ImageScanOperator(BaseOperator):
 
     def execute(self, context: Any) -> str | list[str]:
         """Look at the images and return their pinned references."""
-        from airflow_batchstream.operators.scanning import refuse_all, warn_of_unpinned
         from airflow_batchstream.services.scan import scan_all, table
 
         log = TaskLog(self.log)
         with final_errors(_NOT_SCANNED):
             fail_on = fail_on_words.checked("fail_on", self.fail_on, _NOT_SCANNED)
-            names = _names(self.image_uri)
+            names, region = _names(self.image_uri), str(self.region or "")
             endpoint, _ = connection.locate(self.gcp_conn_id, self.impersonation_chain)
             connection.reach(endpoint)
             credentials, _ = connection.credentials(endpoint)
             scans = asyncio.run(
                 scan_all(
                     names,
-                    region=str(self.region or ""),
+                    region=region,
                     machine_type=str(self.machine_type or ""),
                     endpoint=endpoint,
                     token=connection.token_source(credentials),
@@ -95,7 +93,7 @@ class ImageScanOperator(BaseOperator):
             )
             for one in scans:
                 log.table(table(one))
-            found = [one.as_dict() for one in scans]
+            found = [one.as_dict() | {"region": region} for one in scans]
             single = isinstance(self.image_uri, str)
             context["ti"].xcom_push(key=SCAN_KEY, value=found[0] if single else found)
             refuse_all(scans, fail_on)

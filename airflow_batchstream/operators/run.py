@@ -1,6 +1,7 @@
 """One attempt at one job: the steps of ``execute``, in order.
 
-Prepare (arguments -> checked job), scan (tags -> digests), submit or adopt, say so in XCom and links, wait, conclude.
+Prepare (arguments -> checked job); adopt the job of an earlier try, or scan (tags -> digests) and submit; say so in
+XCom and links, wait, conclude.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,7 +36,7 @@ from airflow_batchstream.tasklog import TaskLog
 if TYPE_CHECKING:
     from airflow_batchstream.clients.google import GoogleClients
     from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
-    from airflow_batchstream.services.scan import FailOn, Scan
+    from airflow_batchstream.services.scan import FailOn
 
 T = TypeVar("T")
 
@@ -60,6 +62,8 @@ class JobRun:
         self._log = TaskLog(operator.log)
         self._request = prepare.named(request)
         self._timing = operator.timing()
+        self._fail_on: FailOn = "broken"
+        self._known: list[scanning.Known] = []
 
     async def all(self) -> dict[str, Any] | Deferral:
         """Every step; returns the result, or what a trigger needs to go on."""
@@ -67,12 +71,13 @@ class JobRun:
 
         stop = self._stop.bind()
         endpoint, credentials = await self._connect()
-        job, subject = await self._unless_stopped(self._prepare(endpoint, credentials), stop)
+        job = await self._unless_stopped(self._prepare(), stop)
         async with GoogleClients(endpoint, credentials) as clients:
-            submitted = await self._unless_stopped(self._submit(clients, job), stop)
+            submitted = await self._unless_stopped(self._submit(clients, job, credentials), stop)
+            subject = self._subject(job)
             if submitted.adopted:
                 subject = scanning.adopted_subject(subject, submitted.sight)
-            self._announce(submitted, job, subject)
+            self._announce(submitted, subject)
             if not self._op.wait_for_completion:
                 self._log.say(logging.INFO, "wait_for_completion is False: the task ends here, and the job goes on.")
                 watch = self._watch(submitted.sight, endpoint)
@@ -107,12 +112,12 @@ class JobRun:
         self._request = replace(self._request, project_id=self._request.project_id or project or own_project)
         return endpoint, credentials
 
-    async def _prepare(self, endpoint: Endpoint, credentials: Any) -> tuple[Spec, Subject]:
-        """The job that will be sent."""
+    async def _prepare(self) -> Spec:
+        """The job that is wanted: all but what a look at its images adds."""
         request, path = self._request, "job"
         if request.job_file:
             request, path = await asyncio.to_thread(self._read_file, request)
-        fail_on = checked("scan_fail_on", self._op.scan_fail_on, "The job was not submitted")
+        self._fail_on = checked("scan_fail_on", self._op.scan_fail_on, "The job was not submitted")
         job, warnings = prepare.effective(request, path=path)
         for secret in spec.secrets(job):
             mask_secret(secret)
@@ -121,17 +126,10 @@ class JobRun:
         owner = ownership.owner_of(self._context)
         ours = {identity.SPEC_LABEL: identity.spec_label(job), **identity.labels(owner)}
         job = spec.fill(job, streaming=request.streaming, labels=ours)
-        streaming = bool(spec.streamed_images(job))
-        if not streaming:
+        if not spec.streamed_images(job):
             why = "The job's own enableImageStreaming" if request.streaming else "enable_image_streaming"
             self._log.say(logging.INFO, f"{why} is false: a plain job, its images are downloaded first.")
-        scans = await self._scan(job, endpoint, credentials, fail_on)
-        subject = scanning.subject_of(job, scans, streaming=streaming)
-        job = spec.with_images(job, {one.asked: one.pinned for one in scans if one.pinned})
-        told = identity.scan_labels(subject.digest, subject.verdict)
-        job = spec.fill(job, streaming=request.streaming, labels=told)
-        self._show(job)
-        return job, subject
+        return job
 
     def _read_file(self, request: prepare.Request) -> tuple[prepare.Request, str]:
         """The job file's text as the job; strings in it are rendered after it was parsed."""
@@ -141,18 +139,30 @@ class JobRun:
         data = prepare.parsed(read_text(name, self._op), name)
         return replace(request, job=self._op.render(data, self._context)), Path(name).name
 
-    async def _scan(self, job: Spec, endpoint: Endpoint, credentials: Any, fail_on: FailOn) -> list[Scan]:
-        """What the images that are to be streamed are; nothing where the user does not want them looked at."""
-        if not self._op.scan_image:
-            return []
-        return await scanning.scanned(
-            job,
-            region=self._request.region,
-            endpoint=endpoint,
-            credentials=credentials,
-            fail_on=fail_on,
-            log=self._log,
-        )
+    async def _build(self, job: Spec, endpoint: Endpoint, credentials: Any) -> Spec:
+        """The job that is sent: digests in place of tags, and labels that say what the look at its images said."""
+        if self._op.scan_image:
+            region, fail_on = self._request.region, self._fail_on
+            handed = await asyncio.to_thread(scanning.handed_on, self._context, job, region=region, fail_on=fail_on)
+            self._known = await scanning.scanned(
+                job,
+                region=region,
+                endpoint=endpoint,
+                credentials=credentials,
+                fail_on=fail_on,
+                log=self._log,
+                handed=handed,
+            )
+        subject = self._subject(job)
+        job = spec.with_images(job, {one.asked: one.pinned for one in self._known if one.pinned})
+        told = identity.scan_labels(subject.digest, subject.verdict)
+        job = spec.fill(job, streaming=self._request.streaming, labels=told)
+        self._show(job)
+        return job
+
+    def _subject(self, job: Spec) -> Subject:
+        """What is known of the job's image; ``job`` as it is before its tags are replaced."""
+        return scanning.subject_of(job, self._known, streaming=bool(spec.streamed_images(job)))
 
     def _show(self, job: Spec) -> None:
         """The effective job, folded in the UI."""
@@ -162,7 +172,7 @@ class JobRun:
 
     # -- the job ---------------------------------------------------------------------------------------------------
 
-    async def _submit(self, clients: GoogleClients, job: Spec) -> Submitted:
+    async def _submit(self, clients: GoogleClients, job: Spec, credentials: Any) -> Submitted:
         request, ti = self._request, self._context["ti"]
         wanted = Submission(
             project_id=request.project_id,
@@ -175,7 +185,8 @@ class JobRun:
             poll_seconds=min(3.0, clients.endpoint.poll),
             give_up_after=self._patience(),
         )
-        return await submit(clients, wanted, self._log.say)
+        build = partial(self._build, job, clients.endpoint, credentials)
+        return await submit(clients, wanted, self._log.say, build)
 
     def _patience(self) -> float:
         """Seconds for which an outage is waited out: Airflow's own timer would end the task without a word of ours."""
@@ -183,12 +194,12 @@ class JobRun:
         left = GIVE_UP_SECONDS if strikes_at is None else strikes_at - EXECUTION_MARGIN - time.time()
         return max(0.0, min(GIVE_UP_SECONDS, left))
 
-    def _announce(self, submitted: Submitted, job: Spec, subject: Subject) -> None:
+    def _announce(self, submitted: Submitted, subject: Subject) -> None:
         """Say which job it is, in the log, in XCom and as links, as soon as it exists."""
         sight = submitted.sight
         if not submitted.adopted:
             self._log.say(logging.INFO, f"Created the job {sight.name} (uid {sight.uid}).")
-            self._show_changes(spec.changes(job, sight.spec))
+            self._show_changes(spec.changes(submitted.spec, sight.spec))
         self._log.say(logging.INFO, f"Console: {sight.name.console_url}")
         watch = Watch(job=sight.name, uid=sight.uid, created=sight.created)
         ends.announce(self._op, self._context, ends.so_far(watch, sight, subject))

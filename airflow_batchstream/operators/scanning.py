@@ -1,20 +1,23 @@
-"""A job's own look at its images, between the checked job and its submission; and what ``fail_on`` may be.
+"""A job's own look at its images, between the checked job and its submission: for a job that is created only.
 
 What it finds goes three ways: the digests into the job, the first image's digest and verdict into the job's labels, and
-both, with its size, into the :class:`Subject` of the wait. A retry that adopts a job takes them from the labels.
+both, with its size, into the :class:`Subject` of the wait. A retry that adopts a job takes them from the labels and
+looks at nothing. Nor is an image read again that a task directly before this one has scanned and handed on, pinned.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchstream import connection
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
+from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.jobs import identity, spec
+from airflow_batchstream.core.jobs.machine_rules import boot_disk_room
 from airflow_batchstream.core.jobs.model import Sight, Spec
 from airflow_batchstream.services.hub import Subject
 
@@ -23,26 +26,61 @@ if TYPE_CHECKING:
     from airflow_batchstream.tasklog import TaskLog
 
 
+SCAN_KEY = "image_scan"
+"""XCom key of what a scan task found: a small dict, or a list of them."""
+_MOST_UPSTREAM = 20
+"""Tasks directly before this one whose XComs are asked for."""
+_REFUSED_BY = {"broken": {"broken"}, "unknown": {"broken", "unknown"}, "never": set[str]()}
+_WORDS = {str(verdict): verdict.name.lower() for verdict in Verdict}
+"""A verdict as XCom has it -> as labels have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one image of a job.
+
+    :param pinned: the name to run; None where its digest could not be told.
+    :param verdict: ``holds``, ``warning``, ``broken`` or ``unknown``.
+    :param compressed_bytes: of all layers; 0 if that is not known.
+    """
+
+    asked: str
+    pinned: str | None
+    verdict: str
+    compressed_bytes: int = 0
+
+
 async def scanned(
-    job: Spec, *, region: str, endpoint: Endpoint, credentials: Any, fail_on: FailOn, log: TaskLog
-) -> list[Scan]:
+    job: Spec,
+    *,
+    region: str,
+    endpoint: Endpoint,
+    credentials: Any,
+    fail_on: FailOn,
+    log: TaskLog,
+    handed: Mapping[str, tuple[Known, str]],
+) -> list[Known]:
     """Look at each image that is to be streamed, and refuse those that ``fail_on`` forbids.
 
+    :param handed: images that need no look, each with the task that scanned it: :func:`handed_on`.
     :raises ImageRefused: for what it forbids, and for an image that does not exist.
     """
     from airflow_batchstream.services.scan import scan_all, table
 
+    images = spec.streamed_images(job)
+    for one, task in handed.values():
+        log.say(logging.INFO, f"{one.asked} is as the task {task} scanned it ({one.verdict}): it is not read again.")
     try:
         scans = await scan_all(
-            spec.streamed_images(job),
+            [uri for uri in images if uri not in handed],
             region=region,
             endpoint=endpoint,
             token=connection.token_source(credentials),
             machine_type=spec.machine_type(job),
             tolerant=True,
         )
-        for one in scans:
-            log.table(table(one))
+        for scan in scans:
+            log.table(table(scan))
         refuse_all(scans, fail_on)
     except ImageRefused as e:
         if e.findings or e.missing:  # the way out stands there; without the look Batch would find out, on a VM
@@ -50,7 +88,54 @@ async def scanned(
         way_out = "scan_image=False submits the job without this look, and without pinning the tag."
         raise ImageRefused(f"{e}\n{way_out}", findings=e.findings, retryable=e.retryable) from None
     warn_of_unpinned(scans, log, "the job goes on with")
-    return scans
+    found = {scan.asked: _known(scan) for scan in scans} | {uri: one for uri, (one, _) in handed.items()}
+    for finding in boot_disk_room(job, sum(one.compressed_bytes for one in found.values())):
+        log.say(logging.WARNING, str(finding))
+    return [found[uri] for uri in images]
+
+
+def handed_on(context: Any, job: Spec, *, region: str, fail_on: FailOn) -> dict[str, tuple[Known, str]]:
+    """The images of a job that a task directly before this one scanned, for its region and kind of machine.
+
+    Only names with a digest count: what a tag stands for may have changed. Whatever goes wrong, the image is read.
+
+    :return: image -> what is known of it, and the task's id.
+    """
+    from airflow_batchstream.services.scan import platform_of
+
+    wanted = {uri for uri in spec.streamed_images(job) if "@" in uri}
+    tasks = sorted(getattr(context["task"], "upstream_task_ids", ()))[:_MOST_UPSTREAM]
+    place = (region, str(platform_of(spec.machine_type(job))))
+    found: dict[str, tuple[Known, str]] = {}
+    for task in tasks if wanted else ():
+        for told in _pulled(context["ti"], task):
+            uri, verdict = told.get("pinned"), _WORDS.get(str(told.get("verdict")))
+            if uri not in wanted or verdict is None or verdict in _REFUSED_BY[fail_on]:
+                continue
+            if (told.get("region"), told.get("platform")) == place:
+                size = told.get("compressed_bytes")
+                found[uri] = Known(uri, uri, verdict, size if isinstance(size, int) else 0), task
+    return found
+
+
+def _pulled(ti: Any, task: str) -> list[Mapping[str, Any]]:
+    """The dicts that a task, or each of its mapped instances, left."""
+    try:
+        return list(_dicts(ti.xcom_pull(task_ids=task, key=SCAN_KEY)))
+    except Exception:  # of Airflow, its API server or an XCom backend
+        return []
+
+
+def _dicts(value: Any, deepest: int = 2) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        yield value
+    elif isinstance(value, Sequence) and not isinstance(value, str) and deepest:
+        for one in value:
+            yield from _dicts(one, deepest - 1)
+
+
+def _known(scan: Scan) -> Known:
+    return Known(scan.asked, scan.pinned, scan.verdict.name.lower(), scan.image.size if scan.image else 0)
 
 
 def warn_of_unpinned(scans: Sequence[Scan], log: TaskLog, goes_on: str) -> None:
@@ -80,17 +165,17 @@ def refuse_all(scans: Sequence[Scan], fail_on: FailOn) -> None:
         raise ImageRefused(words, findings=findings, retryable=again)
 
 
-def subject_of(job: Spec, scans: Sequence[Scan], *, streaming: bool) -> Subject:
+def subject_of(job: Spec, known: Sequence[Known], *, streaming: bool) -> Subject:
     """What is known of the job's first image before it is submitted.
 
     :param job: with the images' names as they were written.
     """
     image = next((uri for _, uri in spec.images(job)), "")
-    one = next((scan for scan in scans if scan.asked == image), None)
+    one = next((one for one in known if one.asked == image), None)
     if one is None:
         return Subject(image, image.partition("@")[2], streaming)
     digest = (one.pinned or image).partition("@")[2]
-    return Subject(image, digest, streaming, one.image.size if one.image else 0, one.verdict.name.lower())
+    return Subject(image, digest, streaming, one.compressed_bytes, one.verdict)
 
 
 def adopted_subject(subject: Subject, sight: Sight) -> Subject:

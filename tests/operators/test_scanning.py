@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
 from airflow.sdk.definitions.param import ParamsDict
 from odd_images import empty_tar, with_layer
 
@@ -151,6 +153,24 @@ class TestARetryThatAdoptsTheJob:
         assert again["digest"] == first["digest"]
         assert again["streamed"] == "requested"  # nobody can tell any more
 
+    def test_is_not_refused_for_what_its_tag_stands_for_now(
+        self, local: Local, tag: str, images: dict[str, Layout]
+    ) -> None:
+        task = a_task()
+        first = run(Try(task), image_uri=tag, commands=["sleep 3"])
+        push(images["empty"], parse(tag), local.address)
+        again = run(Try(task, 2), image_uri=tag, commands=["sleep 3"])
+        assert (again["uid"], again["digest"]) == (first["uid"], first["digest"])
+
+    def test_does_not_read_the_image_again(self, local: Local, tag: str, capsys: pytest.CaptureFixture[str]) -> None:
+        task = a_task()
+        run(Try(task), image_uri=tag, commands=["sleep 3"])
+        assert "may be streamed: every rule" in capsys.readouterr().out
+        run(Try(task, 2), image_uri=tag, commands=["sleep 3"])
+        said = capsys.readouterr().out
+        assert "adopted, not created again" in said
+        assert "may be streamed: every rule" not in said
+
 
 class TestABrokenImage:
     def test_is_refused(self, local: Local, tag: str) -> None:
@@ -196,6 +216,106 @@ def look(image_uri: Any, **arguments: Any) -> tuple[Any, Any]:
     ti = Try("scan")
     operator = ImageScanOperator(task_id="scan", image_uri=image_uri, region="europe-west4", **arguments)
     return operator.execute({"ti": ti}), ti.xcom[SCAN_KEY]
+
+
+class After(Try):
+    """A try of a task behind others, whose XComs it can pull.
+
+    :param left: what each task left under ``image_scan``; an exception is raised.
+    """
+
+    def __init__(self, **left: Any) -> None:
+        super().__init__(a_task())
+        self.left = left
+        self.pulled: list[str] = []
+
+    def xcom_pull(self, task_ids: str, key: str) -> Any:
+        self.pulled.append(task_ids)
+        value = self.left.get(task_ids) if key == SCAN_KEY else None
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def run(self, image_uri: str, **arguments: Any) -> dict[str, Any]:
+        with DAG("d", schedule=None):
+            operator = CloudBatchStreamingJobOperator(
+                task_id=self.task_id,
+                image_uri=image_uri,
+                **{"project_id": "test-project", "region": "europe-west4", "wait_for_completion": False} | arguments,
+            )
+            for task in self.left:
+                EmptyOperator(task_id=task) >> operator
+        context = {"ti": self, "dag_run": SimpleNamespace(start_date=None), "params": ParamsDict(), "task": operator}
+        return operator.execute(context)
+
+
+class TestAnImageHandedOnByAScanTask:
+    @pytest.fixture
+    def told(self, tag: str) -> dict[str, Any]:
+        ti = Try(a_task())
+        operator = ImageScanOperator(task_id=ti.task_id, image_uri=tag, region="europe-west4")
+        operator.execute({"ti": ti, "params": ParamsDict()})
+        found: dict[str, Any] = ti.xcom[SCAN_KEY]
+        return found
+
+    @pytest.fixture
+    def said(self, told: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> Any:
+        capsys.readouterr()
+        return lambda: " ".join(capsys.readouterr().out.split())
+
+    @pytest.mark.parametrize("form", [lambda one: one, lambda one: [one], lambda one: [[one], None]])
+    def test_is_not_read_again_and_the_log_says_who_scanned_it(
+        self, local: Local, told: dict[str, Any], said: Any, form: Any
+    ) -> None:
+        job = After(scan=form(told), other=None).run(told["pinned"])
+        text = said()
+        assert "is as the task scan scanned it (holds): it is not read again" in text
+        assert "may be streamed: every rule" not in text
+        assert (job["digest"], job["streamed"]) == (told["digest"], "eligible")
+        assert in_batch(local, job)["labels"]["batchstream-scan"] == "holds"
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"region": "europe-west1"},
+            {"region": ""},
+            {"platform": "linux/arm64"},
+            {"verdict": "broken"},
+            {"verdict": "?"},
+            {"pinned": None},
+        ],
+    )
+    def test_of_another_place_or_machine_or_answer_is(self, told: dict[str, Any], said: Any, other: Any) -> None:
+        After(scan=told | other).run(told["pinned"])
+        assert "may be streamed: every rule" in said()
+
+    def test_that_could_not_be_told_is_read_again_only_where_that_stops_the_job(
+        self, told: dict[str, Any], said: Any
+    ) -> None:
+        unknown = told | {"verdict": "could not be told"}
+        After(scan=unknown).run(told["pinned"])
+        assert "scanned it (unknown): it is not read again" in said()
+        After(scan=unknown).run(told["pinned"], scan_fail_on="unknown")
+        assert "may be streamed: every rule" in said()
+
+    def test_counts_for_the_boot_disk_all_the_same(self, told: dict[str, Any], said: Any) -> None:
+        disk = {"allocationPolicy": {"instances": [{"policy": {"bootDisk": {"sizeGb": 30}}}]}}
+        large = told | {"compressed_bytes": 20_000_000_000}
+        After(scan=large).run(told["pinned"], job=disk)
+        assert "bootDisk.sizeGb: is 32.2 GB, and the images are some 60.0 GB unpacked: an estimate" in said()
+        After(scan=told).run(told["pinned"], job=disk)
+        assert "unpacked: an estimate" not in said()
+
+    def test_by_its_tag_is_read_again(self, told: dict[str, Any], said: Any) -> None:
+        ti = After(scan=told)
+        ti.run(told["image"])
+        assert "may be streamed: every rule" in said()
+        assert ti.pulled == []  # nothing that was pulled could help
+
+    @pytest.mark.parametrize("left", [RuntimeError("the API server is gone"), "text", 7, [[[[]]]], {}])
+    def test_is_read_again_whatever_goes_wrong(self, told: dict[str, Any], said: Any, left: Any) -> None:
+        assert After(scan=left).run(told["pinned"])["digest"] == told["digest"]
+        assert "may be streamed: every rule" in said()
 
 
 class TestTheScanTask:
