@@ -35,6 +35,10 @@ def scan(
         Path | None,
         typer.Option(metavar="FILE", dir_okay=False, exists=True, help="A job, JSON or YAML, instead of images."),
     ] = None,
+    max_small_blobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Small layers of one image to look into at most; default 8."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     emulator: Emulator = "",
 ) -> None:
@@ -50,17 +54,24 @@ def scan(
     from airflow_batchstream.cli.credentials import google_token
     from airflow_batchstream.core.endpoint import Endpoint
     from airflow_batchstream.core.errors import BatchStreamError
-    from airflow_batchstream.services.scan import scan_all, table
+    from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, scan_all, table
     from airflow_batchstream.services.scan_job import job_table, scan_job
 
     if bool(images) == bool(job):
         _fail("Give images, or a job with --job, and not both." if images else "Give an image, or a job with --job.")
     endpoint, token = Endpoint.local(emulator) if emulator else Endpoint(), google_token()
+    most = MOST_SMALL_BLOBS if max_small_blobs is None else max_small_blobs
     try:
         if job:
             of_job = asyncio.run(
                 scan_job(
-                    _text(job), name=job.name, region=region, endpoint=endpoint, token=token, machine_type=machine_type
+                    _text(job),
+                    name=job.name,
+                    region=region,
+                    endpoint=endpoint,
+                    token=token,
+                    machine_type=machine_type,
+                    most_small_blobs=most,
                 )
             )
             typer.echo(json.dumps(of_job.as_dict(), indent=2) if as_json else "\n".join(job_table(of_job)))
@@ -74,6 +85,7 @@ def scan(
                 machine_type=machine_type,
                 tolerant=True,
                 missing_too=True,
+                most_small_blobs=most,
             )
         )
     except BatchStreamError as error:  # a name that is none, a file that is no job: what can be read at all is a scan

@@ -35,6 +35,8 @@ class ImageScanOperator(BaseOperator):
     :param fail_on: which answers fail the task: ``"broken"`` (default) a broken rule, an image that does not exist
         included; ``"unknown"`` also what could not be told, as of a registry that cannot be reached; ``"never"`` none.
         The name of an image whose digest could not be told is returned as it is written.
+    :param max_small_blobs: how many small layers of one image may be read where its config does not settle whether they
+        are empty; of the ones beyond it that could not be told.
     :param gcp_conn_id: the Airflow connection whose credentials read the registry.
     :param impersonation_chain: a service account to act as, or a chain of them, the last being the one that acts.
     """
@@ -56,6 +58,7 @@ class ImageScanOperator(BaseOperator):
         region: str | XComArg | None = None,
         machine_type: str | XComArg | None = None,
         fail_on: str | XComArg = "broken",
+        max_small_blobs: int = 8,
         gcp_conn_id: str = connection.DEFAULT_CONNECTION,
         impersonation_chain: str | Sequence[str] | None = None,
         **kwargs: Any,
@@ -65,6 +68,7 @@ class ImageScanOperator(BaseOperator):
         self.region = region
         self.machine_type = machine_type
         self.fail_on = fail_on
+        self.max_small_blobs = max_small_blobs
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         fail_on_words.check_literal("fail_on", fail_on, _NOT_SCANNED)
@@ -89,6 +93,7 @@ class ImageScanOperator(BaseOperator):
                     token=connection.token_source(credentials),
                     tolerant=True,
                     missing_too=True,
+                    most_small_blobs=self.max_small_blobs,
                 )
             )
             for one in scans:

@@ -17,7 +17,7 @@ from airflow_batchstream.core.jobs import prepare, rules, spec
 from airflow_batchstream.core.jobs.machine_rules import allowed_regions, boot_disk_room
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.schema import templated
-from airflow_batchstream.services.scan import Scan, finding_rows, row, scan_all, table
+from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, Scan, finding_rows, row, scan_all, table
 
 _OF_NAMES = frozenset({"image-location", "image-in-artifact-registry", "image-name-complete"})
 """Rules of jobs that a scan of the image says again, in more words."""
@@ -68,6 +68,7 @@ async def scan_job(
     endpoint: Endpoint,
     token: Callable[[], Awaitable[str]] | None = None,
     machine_type: str = "",
+    most_small_blobs: int = MOST_SMALL_BLOBS,
 ) -> JobScan:
     """Look at a job and at every image that it would stream. A container that does not say is streamed, as the
     operator's are.
@@ -76,6 +77,7 @@ async def scan_job(
     :param name: what the job is called in findings.
     :param region: that it is to run in; empty for the region of its ``allowedLocations``, if that is one.
     :param machine_type: wins over the job's own; empty for that.
+    :param most_small_blobs: small layers of one image that may be read to see whether they are empty.
     :raises InvalidInput: the text is no job.
     """
     job, found = spec.build(prepare.parsed(text, name), spec.Short(), path=name, templated_ok=True)
@@ -96,6 +98,7 @@ async def scan_job(
         machine_type=machine_type or _machine_type(job),
         tolerant=True,
         missing_too=True,
+        most_small_blobs=most_small_blobs,
     )
     scanned = {path for path, _ in images}
     found = [f for f in found if not (f.rule in _OF_NAMES and f.path in scanned)]

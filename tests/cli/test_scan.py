@@ -64,6 +64,12 @@ class TestTheCommand:
         assert (twice["verdict"], whole["verdict"]) == ("broken", "holds")
         assert whole["pinned"] == f"{NAME}@{registry.tags(NAME)['whole']}"
 
+    def test_looks_into_as_many_small_layers_as_it_may(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:whole", *PLACE)
+        assert "looked into" in done.stdout
+        done = run(registry.address, f"{NAME}:whole", *PLACE, "--max-small-blobs", "0")
+        assert "no layer was downloaded" in done.stdout
+
     def test_ends_with_1_where_there_is_no_such_image(self, registry: WritableRegistry) -> None:
         done = run(registry.address, f"{NAME}:none", *PLACE)
         assert done.returncode == 1

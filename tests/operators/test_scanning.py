@@ -13,6 +13,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import ParamsDict
 from odd_images import empty_tar, with_layer
+from small_images import tar
 
 from airflow_batchstream.core.errors import ImageRefused, InvalidInput
 from airflow_batchstream.core.images.reference import parse
@@ -35,13 +36,15 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Layout]:
-    """Two that stream, and one with an empty layer."""
+    """Two that stream, one with an empty layer, and one with a layer that is small enough to be looked into."""
     found = {}
     for word in ("one", "two"):
         folder = tmp_path_factory.mktemp(word)
         build(ImageSpec(entrypoint=("sh", "-c"), cmd=(f"echo {word}",)), folder, IMAGE)
         found[word] = Layout(folder)
-    found["empty"] = with_layer(folder, tmp_path_factory.mktemp("odd") / "empty", empty_tar())
+    odd = tmp_path_factory.mktemp("odd")
+    found["empty"] = with_layer(folder, odd / "empty", empty_tar())
+    found["small"] = with_layer(folder, odd / "small", tar({"a": b"1"}))
     return found
 
 
@@ -49,6 +52,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Layout]:
 def local(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Layout]) -> Iterator[Local]:
     with running(tmp_path_factory.mktemp("scanning"), "--grace", "1") as one:
         push(images["empty"], parse(f"{IMAGE}:empty"), one.address)
+        push(images["small"], parse(f"{IMAGE}:small"), one.address)
         yield one
 
 
@@ -328,6 +332,10 @@ class TestTheScanTask:
         assert [one["tag"] for one in found] == ["empty", tag.rpartition(":")[2]]
         assert [one["verdict"] for one in found] == ["broken", "holds"]
         assert pinned == [one["pinned"] for one in found]
+
+    def test_looks_into_as_many_small_layers_as_it_may(self, local: Local, tag: str) -> None:
+        looks = [len(look(f"{IMAGE}:small", max_small_blobs=most)[1]["looked_into"]) for most in (8, 0)]
+        assert looks == [1, 0]
 
     def test_of_an_empty_list_returns_one(self, local: Local, tag: str) -> None:
         assert look([]) == ([], [])
