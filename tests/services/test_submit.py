@@ -156,6 +156,20 @@ class TestWhatAJobIsMadeOf:
         assert found.adopted
         assert [job.uid for job in jobs] == [found.sight.uid]
 
+    def test_is_found_out_once_though_its_first_id_turns_out_to_be_taken_by_a_dead_job(
+        self, in_loop, local, owner, told
+    ):
+        build, calls = self.builder(owner, SHORT)
+
+        async def work(clients):
+            first = await submitted(clients, owner, script("exit 3"), told)
+            await until_state(clients, first.sight.name, "FAILED")
+            local.inject({"method": "GetJob", "job": f"*{owner.dag_id}-*", "status": "PERMISSION_DENIED", "times": 1})
+            return await submitted(clients, owner, SHORT, told, salt="try-2", build=build)
+
+        assert in_loop(work).sight.name.job_id == identity.job_id(owner, 2)
+        assert len(calls) == 1
+
     def test_an_account_that_may_not_look_creates_it_all_the_same(self, in_loop, local, owner, told):
         local.inject({"method": "GetJob", "job": f"*{owner.dag_id}-*", "status": "PERMISSION_DENIED", "times": 1})
         build, calls = self.builder(owner, SHORT)
