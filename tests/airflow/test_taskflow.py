@@ -79,6 +79,11 @@ class TestMappedJobs:
         assert len({result["image"] for result in results}) == 2
         assert len({result["digest"] for result in results}) == 1
 
+    def test_do_not_read_an_image_that_the_scan_task_before_them_has_read(self, runs: dict[str, Run]) -> None:
+        said = [line.text for line in succeeded(runs["mapped"].task("handed_on")).log()]
+        assert any("is as the task scan scanned it (holds): it is not read again" in text for text in said)
+        assert not any("may be streamed: every rule" in text for text in said)
+
     def test_are_read_together_by_the_next_task(self, runs: dict[str, Run]) -> None:
         found = succeeded(runs["mapped"].task("words")).xcom()
         assert len(found) == 4

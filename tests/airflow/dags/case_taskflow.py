@@ -86,6 +86,7 @@ with DAG(dag_id="case_taskflow_xcom", schedule=None, catchup=False):
 
 with DAG(dag_id="case_taskflow_mapped", schedule=None, catchup=False):
     scan = ImageScanOperator(task_id="scan", image_uri=IMAGE, region=PLACE["region"])
+    job("handed_on", "echo handed on", image_uri=scan.output)
 
     @task
     def images(pinned: str) -> list[str]:
