@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -15,7 +16,7 @@ except ImportError:  # Airflow 3.1
     from airflow.exceptions import AirflowSensorTimeout  # type: ignore[no-redef]
 
 from airflow_batchstream.core.errors import ApiRefused, Interrupted, JobFailed, JobTimedOut
-from airflow_batchstream.core.jobs import goal, identity, named, outcome, prepare, spec
+from airflow_batchstream.core.jobs import goal, named, outcome, prepare, spec
 from airflow_batchstream.core.jobs.model import Sight
 from airflow_batchstream.core.jobs.outcome import Outcome
 from airflow_batchstream.core.jobs.watch import Reason, Watch
@@ -23,6 +24,7 @@ from airflow_batchstream.operators import ends
 from airflow_batchstream.operators.connecting import connect
 from airflow_batchstream.operators.deferring import Deferral, execution_timeout_at
 from airflow_batchstream.operators.run import GLANCE_SECONDS
+from airflow_batchstream.operators.scanning import adopted_subject
 from airflow_batchstream.operators.stop import Stop
 from airflow_batchstream.services.hub import Hub, Stopped, Subject
 from airflow_batchstream.services.look import LOOK_SECONDS, first_look
@@ -141,12 +143,11 @@ def conclude(sensor: CloudBatchJobSensor, context: Any, over: Outcome) -> dict[s
 
 
 def _subject(which: named.Named, sight: Sight) -> Subject:
-    """What is known of the image: from the submitter's XCom, else from the job itself; its labels have the verdict."""
-    verdict = sight.labels.get(identity.SCAN_LABEL, "")
-    if which.image:
-        return Subject(which.image, which.digest, bool(which.streaming), verdict=verdict)
-    image = next((uri for _, uri in spec.images(sight.spec)), "")
-    return Subject(image, image.partition("@")[2], bool(spec.streamed_images(sight.spec)), verdict=verdict)
+    """What is known of the image: from the submitter's XCom, else from the job; what a scan said is on its labels."""
+    image = which.image or next((uri for _, uri in spec.images(sight.spec)), "")
+    streaming = bool(which.streaming if which.image else spec.streamed_images(sight.spec))
+    known = adopted_subject(Subject(image, which.digest, streaming), sight)
+    return replace(known, digest=known.digest or which.digest)
 
 
 def _interrupted(job: dict[str, Any]) -> Interrupted:

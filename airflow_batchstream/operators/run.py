@@ -25,7 +25,7 @@ from airflow_batchstream.core.jobs import identity, outcome, prepare, spec
 from airflow_batchstream.core.jobs.deadlines import EXECUTION_MARGIN
 from airflow_batchstream.core.jobs.model import Sight, Spec
 from airflow_batchstream.core.jobs.watch import Watch
-from airflow_batchstream.operators import ends, scanning
+from airflow_batchstream.operators import ends, handed_on, scanning
 from airflow_batchstream.operators.deferring import Deferral, execution_timeout_at
 from airflow_batchstream.operators.fail_on import checked
 from airflow_batchstream.operators.stop import Stop
@@ -140,10 +140,11 @@ class JobRun:
         return replace(request, job=self._op.render(data, self._context)), Path(name).name
 
     async def _build(self, job: Spec, endpoint: Endpoint, credentials: Any) -> Spec:
-        """The job that is sent: digests in place of tags, and labels that say what the look at its images said."""
-        if self._op.scan_image:
-            region, fail_on = self._request.region, self._fail_on
-            handed = await asyncio.to_thread(scanning.handed_on, self._context, job, region=region, fail_on=fail_on)
+        """The job that is sent: digests in place of tags, and labels that say what a look at its images said."""
+        region, scan = self._request.region, self._op.scan_image
+        fail_on: FailOn = self._fail_on if scan else "never"
+        handed = await asyncio.to_thread(handed_on.handed_on, self._context, job, region=region, fail_on=fail_on)
+        if scan:
             self._known = await scanning.scanned(
                 job,
                 region=region,
@@ -153,9 +154,12 @@ class JobRun:
                 log=self._log,
                 handed=handed,
             )
+        else:
+            self._known = scanning.as_handed_on(handed, self._log)
+        scanning.warn_of_small_disks(job, self._known, self._log)
         subject = self._subject(job)
         job = spec.with_images(job, {one.asked: one.pinned for one in self._known if one.pinned})
-        told = identity.scan_labels(subject.digest, subject.verdict)
+        told = identity.scan_labels(identity.Scanned(subject.digest, subject.verdict, subject.compressed_bytes))
         job = spec.fill(job, streaming=self._request.streaming, labels=told)
         self._show(job)
         return job

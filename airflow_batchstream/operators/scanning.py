@@ -1,21 +1,20 @@
 """A job's own look at its images, between the checked job and its submission: for a job that is created only.
 
-What it finds goes three ways: the digests into the job, the first image's digest and verdict into the job's labels, and
-both, with its size, into the :class:`Subject` of the wait. A retry that adopts a job takes them from the labels and
-looks at nothing. Nor is an image read again that a task directly before this one has scanned and handed on, pinned.
+What it finds goes three ways: the digests into the job, and the first image's digest, verdict and size into the job's
+labels and into the :class:`Subject` of the wait. A retry that adopts a job takes them from the labels and looks at
+nothing. Nor is an image read again that a task before this one has scanned and handed on, pinned: :mod:`.handed_on`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchstream import connection
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
-from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.jobs import identity, spec
 from airflow_batchstream.core.jobs.machine_rules import boot_disk_room
 from airflow_batchstream.core.jobs.model import Sight, Spec
@@ -28,11 +27,6 @@ if TYPE_CHECKING:
 
 SCAN_KEY = "image_scan"
 """XCom key of what a scan task found: a small dict, or a list of them."""
-_MOST_UPSTREAM = 20
-"""Tasks directly before this one whose XComs are asked for."""
-_REFUSED_BY = {"broken": {"broken"}, "unknown": {"broken", "unknown"}, "never": set[str]()}
-_WORDS = {str(verdict): verdict.name.lower() for verdict in Verdict}
-"""A verdict as XCom has it -> as labels have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +56,15 @@ async def scanned(
 ) -> list[Known]:
     """Look at each image that is to be streamed, and refuse those that ``fail_on`` forbids.
 
-    :param handed: images that need no look, each with the task that scanned it: :func:`handed_on`.
+    :param handed: images that need no look, each with the task that scanned it.
     :raises ImageRefused: for what it forbids, and for an image that does not exist.
     """
     from airflow_batchstream.services.scan import scan_all, table
 
-    images = spec.streamed_images(job)
-    for one, task in handed.values():
-        log.say(logging.INFO, f"{one.asked} is as the task {task} scanned it ({one.verdict}): it is not read again.")
+    known = as_handed_on(handed, log)
     try:
         scans = await scan_all(
-            [uri for uri in images if uri not in handed],
+            [uri for uri in spec.streamed_images(job) if uri not in handed],
             region=region,
             endpoint=endpoint,
             token=connection.token_source(credentials),
@@ -88,50 +80,20 @@ async def scanned(
         way_out = "scan_image=False submits the job without this look, and without pinning the tag."
         raise ImageRefused(f"{e}\n{way_out}", findings=e.findings, retryable=e.retryable) from None
     warn_of_unpinned(scans, log, "the job goes on with")
-    found = {scan.asked: _known(scan) for scan in scans} | {uri: one for uri, (one, _) in handed.items()}
-    for finding in boot_disk_room(job, sum(one.compressed_bytes for one in found.values())):
+    return [*known, *(_known(scan) for scan in scans)]
+
+
+def as_handed_on(handed: Mapping[str, tuple[Known, str]], log: TaskLog) -> list[Known]:
+    """What tasks before this one have found, and a word of it in the log."""
+    for one, task in handed.values():
+        log.say(logging.INFO, f"{one.asked} is as the task {task} scanned it ({one.verdict}): it is not read again.")
+    return [one for one, _ in handed.values()]
+
+
+def warn_of_small_disks(job: Spec, known: Sequence[Known], log: TaskLog) -> None:
+    """Say where the images, unpacked, may not fit the boot disk."""
+    for finding in boot_disk_room(job, sum(one.compressed_bytes for one in known)):
         log.say(logging.WARNING, str(finding))
-    return [found[uri] for uri in images]
-
-
-def handed_on(context: Any, job: Spec, *, region: str, fail_on: FailOn) -> dict[str, tuple[Known, str]]:
-    """The images of a job that a task directly before this one scanned, for its region and kind of machine.
-
-    Only names with a digest count: what a tag stands for may have changed. Whatever goes wrong, the image is read.
-
-    :return: image -> what is known of it, and the task's id.
-    """
-    from airflow_batchstream.services.scan import platform_of
-
-    wanted = {uri for uri in spec.streamed_images(job) if "@" in uri}
-    tasks = sorted(getattr(context["task"], "upstream_task_ids", ()))[:_MOST_UPSTREAM]
-    place = (region, str(platform_of(spec.machine_type(job))))
-    found: dict[str, tuple[Known, str]] = {}
-    for task in tasks if wanted else ():
-        for told in _pulled(context["ti"], task):
-            uri, verdict = told.get("pinned"), _WORDS.get(str(told.get("verdict")))
-            if uri not in wanted or verdict is None or verdict in _REFUSED_BY[fail_on]:
-                continue
-            if (told.get("region"), told.get("platform")) == place:
-                size = told.get("compressed_bytes")
-                found[uri] = Known(uri, uri, verdict, size if isinstance(size, int) else 0), task
-    return found
-
-
-def _pulled(ti: Any, task: str) -> list[Mapping[str, Any]]:
-    """The dicts that a task, or each of its mapped instances, left."""
-    try:
-        return list(_dicts(ti.xcom_pull(task_ids=task, key=SCAN_KEY)))
-    except Exception:  # of Airflow, its API server or an XCom backend
-        return []
-
-
-def _dicts(value: Any, deepest: int = 2) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
-        yield value
-    elif isinstance(value, Sequence) and not isinstance(value, str) and deepest:
-        for one in value:
-            yield from _dicts(one, deepest - 1)
 
 
 def _known(scan: Scan) -> Known:
@@ -179,11 +141,11 @@ def subject_of(job: Spec, known: Sequence[Known], *, streaming: bool) -> Subject
 
 
 def adopted_subject(subject: Subject, sight: Sight) -> Subject:
-    """What is known of the first image of a job that an earlier try created: it may run another digest than the tag
-    stands for now. Where its labels do not tell, the image's name in the job does.
+    """What is known of the first image of a job that is there: one that an earlier try created may run another digest
+    than the tag stands for now. Where its labels do not tell, the image's name in the job does.
     """
     runs = next((uri for _, uri in spec.images(sight.spec)), "")
-    digest = identity.digest_of_label(sight.labels.get(identity.DIGEST_LABEL, "")) or runs.partition("@")[2]
-    verdict = sight.labels.get(identity.SCAN_LABEL, "")
-    size = subject.compressed_bytes if digest == subject.digest else 0
-    return replace(subject, digest=digest, verdict=verdict, compressed_bytes=size)
+    told = identity.scan_of_labels(sight.labels)
+    digest = told.digest or runs.partition("@")[2]
+    size = told.compressed_bytes or (subject.compressed_bytes if digest and digest == subject.digest else 0)
+    return replace(subject, digest=digest, verdict=told.verdict, compressed_bytes=size)

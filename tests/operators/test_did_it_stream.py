@@ -16,7 +16,7 @@ from submitting import Told, submission
 from airflow_batchstream.clients.google import CallFailed, GoogleClients, Page
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.images.reference import parse
-from airflow_batchstream.core.jobs import spec
+from airflow_batchstream.core.jobs import identity, spec
 from airflow_batchstream.core.jobs.handover import from_event
 from airflow_batchstream.core.jobs.model import JobName, Owner, Sight, Spec, State, Trouble
 from airflow_batchstream.core.jobs.named import Named
@@ -227,10 +227,27 @@ class TestTheReadOfTheAgentsLog:
 
 
 class TestWhatASensorKnows:
-    def test_is_what_the_scan_left_on_the_job(self):
-        sight = Sight(JobName("p", "r", "j"), "u", State.RUNNING, 0.0, labels={"batchstream-scan": "broken"})
-        known = _subject(Named(sight.name, image=f"{IMAGE}:1", streaming=True), sight)
-        assert judge(known.signs()).word == "unknown"
-        filled = spec.fill(job("1"), streaming=True, labels={"batchstream-scan": "holds"})
-        known = _subject(Named(sight.name), replace(sight, spec=filled, labels=filled["labels"]))
-        assert (known.image, judge(known.signs()).word) == (f"{IMAGE}:1", "eligible")
+    SCANNED = identity.Scanned("sha256:" + "ab" * 32, "holds", BIG)
+
+    @pytest.fixture
+    def sight(self) -> Sight:
+        """A job that a scan was made for."""
+        filled = spec.fill(job("1"), streaming=True, labels=identity.scan_labels(self.SCANNED))
+        return Sight(JobName("p", "r", "j"), "u", State.RUNNING, 0.0, labels=filled["labels"], spec=filled)
+
+    @pytest.mark.parametrize("xcom", [{}, {"image": f"{IMAGE}:1", "streaming": True}, {"digest": "sha256:"}])
+    def test_is_all_that_the_scan_left_on_the_job(self, sight: Sight, xcom: dict[str, Any]) -> None:
+        known = _subject(Named(sight.name, **xcom), sight)
+        assert known == Subject(f"{IMAGE}:1", self.SCANNED.digest, True, BIG, "holds")
+        assert judge(known.signs()).word == "eligible"
+
+    def test_is_judged_by_the_time_as_the_submitter_judges_it(self, sight: Sight) -> None:
+        known = _subject(Named(sight.name), sight)
+        assert judge(replace(known.signs(), running_at=1.0, first_line_at=5.0)).word == "consistent"
+
+    def test_without_labels_is_what_the_job_and_xcom_tell(self, sight: Sight) -> None:
+        known = _subject(Named(sight.name, image=f"{IMAGE}:1", digest="d", streaming=True), replace(sight, labels={}))
+        assert known == Subject(f"{IMAGE}:1", "d", True)
+        pinned = spec.with_images(sight.spec, {f"{IMAGE}:1": f"{IMAGE}@sha256:1"})
+        known = _subject(Named(sight.name), replace(sight, labels={}, spec=pinned))
+        assert known == Subject(f"{IMAGE}@sha256:1", "sha256:1", True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, chain
 from airflow.sdk.definitions.param import ParamsDict
 from odd_images import empty_tar, with_layer
 from small_images import tar
@@ -106,9 +106,10 @@ def a_task() -> str:
 
 
 class TestANewJob:
-    def test_carries_digest_and_verdict_of_its_first_image_as_labels(self, local: Local, tag: str) -> None:
+    def test_carries_digest_verdict_and_size_of_its_first_image_as_labels(self, local: Local, tag: str) -> None:
         job = run(Try(a_task()), image_uri=tag)
         labels = in_batch(local, job)["labels"]
+        assert labels["batchstream-bytes"] == str(look(tag)[1]["compressed_bytes"])
         assert labels["batchstream-scan"] == "holds"
         assert labels["batchstream-digest"] == identity.digest_label(job["digest"])
         assert job["streamed"] == "eligible"
@@ -125,7 +126,8 @@ class TestANewJob:
 
     def test_without_a_scan_has_no_verdict(self, local: Local, tag: str) -> None:
         job = run(Try(a_task()), image_uri=tag, scan_image=False)
-        assert not {"batchstream-scan", "batchstream-digest"} & set(in_batch(local, job)["labels"])
+        labels = in_batch(local, job)["labels"]
+        assert not {"batchstream-scan", "batchstream-digest", "batchstream-bytes"} & set(labels)
         assert (job["digest"], job["streamed"]) == ("", "requested")
 
     def test_leaves_out_labels_for_which_there_is_no_room(self, local: Local, tag: str) -> None:
@@ -165,6 +167,22 @@ class TestARetryThatAdoptsTheJob:
         push(images["empty"], parse(tag), local.address)
         again = run(Try(task, 2), image_uri=tag, commands=["sleep 3"])
         assert (again["uid"], again["digest"]) == (first["uid"], first["digest"])
+
+    def test_judges_by_the_time_as_the_first_try_did(
+        self, local: Local, tag: str, images: dict[str, Layout], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The scan's size is made large: as if a large image had streamed."""
+        told = look(tag)[1] | {"compressed_bytes": 9_800_000_000}
+        given = {"commands": ["sleep 1; echo hello; sleep 1"], "scan_image": False}
+        first = After(scan=told)
+        job = first.run(told["pinned"], **given)
+        assert in_batch(local, job)["labels"]["batchstream-bytes"] == "9800000000"
+        again = Try(first.task_id, 2)
+        done = run(again, image_uri=told["pinned"], wait_for_completion=True, polling_period_seconds=0.3, **given)
+        assert (done["uid"], done["streamed"]) == (job["uid"], "consistent")
+        said = capsys.readouterr().out
+        assert "adopted, not created again" in said
+        assert "downloading 9.8 GB takes about 8 min." in said
 
     def test_does_not_read_the_image_again(self, local: Local, tag: str, capsys: pytest.CaptureFixture[str]) -> None:
         task = a_task()
@@ -234,21 +252,28 @@ class After(Try):
         self.pulled: list[str] = []
 
     def xcom_pull(self, task_ids: str, key: str) -> Any:
+        if key != SCAN_KEY:
+            return None
         self.pulled.append(task_ids)
-        value = self.left.get(task_ids) if key == SCAN_KEY else None
+        value = self.left.get(task_ids)
         if isinstance(value, Exception):
             raise value
         return value
 
-    def run(self, image_uri: str, **arguments: Any) -> dict[str, Any]:
+    def run(self, image_uri: str, *, gates: Sequence[str] = (), **arguments: Any) -> dict[str, Any]:
+        """
+        :param gates: tasks between the ones that left something and this one, in a chain.
+        """
         with DAG("d", schedule=None):
             operator = CloudBatchStreamingJobOperator(
                 task_id=self.task_id,
                 image_uri=image_uri,
                 **{"project_id": "test-project", "region": "europe-west4", "wait_for_completion": False} | arguments,
             )
+            between = [EmptyOperator(task_id=gate) for gate in gates]
+            chain(*between, operator)
             for task in self.left:
-                EmptyOperator(task_id=task) >> operator
+                EmptyOperator(task_id=task) >> [*between, operator][0]
         context = {"ti": self, "dag_run": SimpleNamespace(start_date=None), "params": ParamsDict(), "task": operator}
         return operator.execute(context)
 
@@ -302,6 +327,25 @@ class TestAnImageHandedOnByAScanTask:
         After(scan=unknown).run(told["pinned"], scan_fail_on="unknown")
         assert "may be streamed: every rule" in said()
 
+    @pytest.mark.parametrize("gates", [1, 18, 19])
+    def test_may_be_handed_through_gates_and_branches(self, told: dict[str, Any], said: Any, gates: int) -> None:
+        """Twenty tasks are asked, the nearest first."""
+        ti = After(scan=told)
+        ti.run(told["pinned"], gates=[f"gate{n}" for n in range(gates)])
+        assert ti.pulled[:2] == [f"gate{gates - 1}", f"gate{gates - 2}" if gates > 1 else "scan"]
+        assert "is as the task scan scanned it (holds)" in said()
+
+    def test_is_looked_for_no_further_than_twenty_tasks(self, told: dict[str, Any], said: Any) -> None:
+        ti = After(scan=told)
+        ti.run(told["pinned"], gates=[f"gate{n}" for n in range(20)])
+        assert len(ti.pulled) == 20
+        assert "may be streamed: every rule" in said()
+
+    def test_ends_the_search_once_it_is_found(self, told: dict[str, Any], said: Any) -> None:
+        ti = After(a_scan=told, b=None, c=None)
+        ti.run(told["pinned"])
+        assert ti.pulled == ["a_scan"]
+
     def test_counts_for_the_boot_disk_all_the_same(self, told: dict[str, Any], said: Any) -> None:
         disk = {"allocationPolicy": {"instances": [{"policy": {"bootDisk": {"sizeGb": 30}}}]}}
         large = told | {"compressed_bytes": 20_000_000_000}
@@ -320,6 +364,53 @@ class TestAnImageHandedOnByAScanTask:
     def test_is_read_again_whatever_goes_wrong(self, told: dict[str, Any], said: Any, left: Any) -> None:
         assert After(scan=left).run(told["pinned"])["digest"] == told["digest"]
         assert "may be streamed: every rule" in said()
+
+
+class TestAJobWhoseOwnScanIsOff:
+    """``scan_image=False``: what a scan task has found is known all the same."""
+
+    @pytest.fixture
+    def told(self, tag: str) -> dict[str, Any]:
+        found: dict[str, Any] = look(tag)[1]
+        return found
+
+    @pytest.mark.parametrize(
+        ("verdict", "label", "streamed"),
+        [
+            ("holds", "holds", "eligible"),
+            ("warning", "warning", "eligible"),
+            ("broken", "broken", "unknown"),  # fail_on="never": it is not refused here either
+            ("could not be told", "unknown", "unknown"),
+        ],
+    )
+    def test_tells_what_the_scan_task_found(
+        self, local: Local, told: dict[str, Any], verdict: str, label: str, streamed: str
+    ) -> None:
+        ti = After(scan=told | {"verdict": verdict})
+        job = ti.run(told["pinned"], gates=["gate"], scan_image=False, scan_fail_on="unknown")
+        labels = in_batch(local, job)["labels"]
+        assert labels["batchstream-scan"] == label
+        assert labels["batchstream-digest"] == identity.digest_label(told["digest"])
+        assert labels["batchstream-bytes"] == str(told["compressed_bytes"])
+        assert (job["digest"], job["streamed"]) == (told["digest"], streamed)
+
+    def test_says_so_at_the_end(self, told: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+        After(scan=told).run(told["pinned"], scan_image=False, wait_for_completion=True, polling_period_seconds=0.3)
+        said = " ".join(capsys.readouterr().out.split())
+        assert "is as the task scan scanned it (holds): it is not read again" in said
+        assert "Image streaming: eligible: the scan found the rules kept" in said
+
+    @pytest.mark.parametrize("other", [{"region": "europe-west1"}, {"platform": "linux/arm64"}, {"pinned": None}])
+    def test_knows_nothing_of_an_image_that_was_not_handed_on(
+        self, local: Local, told: dict[str, Any], other: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        job = After(scan=told | other).run(told["pinned"], scan_image=False)
+        assert not {"batchstream-scan", "batchstream-bytes"} & set(in_batch(local, job)["labels"])
+        assert (job["digest"], job["streamed"]) == (told["digest"], "requested")
+
+    def test_reads_no_registry(self, local: Local, told: dict[str, Any], unreadable: None) -> None:
+        assert After(scan=told).run(told["pinned"], scan_image=False)["streamed"] == "eligible"
+        assert After().run(told["pinned"], scan_image=False)["streamed"] == "requested"
 
 
 class TestTheScanTask:

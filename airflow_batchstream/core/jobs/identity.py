@@ -13,6 +13,8 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from airflow_batchstream.core.jobs.model import Owner, Spec
 
@@ -26,6 +28,9 @@ SCAN_LABEL = "batchstream-scan"
 """What the scan said of the first image: ``holds``, ``warning``, ``broken`` or ``unknown``."""
 DIGEST_LABEL = "batchstream-digest"
 """The digest of the first image: :func:`digest_label`."""
+BYTES_LABEL = "batchstream-bytes"
+"""The compressed size of the first image, in bytes."""
+_MOST_DIGITS = 15
 
 _SCHEME = "airflow-batchstream/1"
 """Part of every hash: another way of computing ids has to find no job of this one."""
@@ -61,14 +66,36 @@ def spec_label(spec: Spec) -> str:
     return _digest(spec)
 
 
-def scan_labels(digest: str, verdict: str) -> dict[str, str]:
-    """The labels by which a retry that adopts the job knows its first image; what is not known has none.
+class Scanned(NamedTuple):
+    """What a scan said of a job's first image.
 
     :param digest: ``sha256:...``, or empty.
-    :param verdict: of the scan, or empty.
+    :param verdict: ``holds``, ``warning``, ``broken`` or ``unknown``; empty if there was no scan.
+    :param compressed_bytes: of all layers; 0 if that is not known.
     """
-    found = {DIGEST_LABEL: digest_label(digest), SCAN_LABEL: verdict}
+
+    digest: str = ""
+    verdict: str = ""
+    compressed_bytes: int = 0
+
+
+def scan_labels(scanned: Scanned) -> dict[str, str]:
+    """The labels by which a retry that adopts the job, or a sensor, knows its first image; what is not known has
+    none."""
+    size = scanned.compressed_bytes
+    found = {
+        DIGEST_LABEL: digest_label(scanned.digest),
+        SCAN_LABEL: scanned.verdict,
+        BYTES_LABEL: str(size) if size > 0 else "",
+    }
     return {key: value for key, value in found.items() if value}
+
+
+def scan_of_labels(labels: Mapping[str, str]) -> Scanned:
+    """What :func:`scan_labels` wrote; a value that it did not write is passed over."""
+    size = labels.get(BYTES_LABEL, "")
+    number = int(size) if re.fullmatch(rf"[0-9]{{1,{_MOST_DIGITS}}}", size) else 0
+    return Scanned(digest_of_label(labels.get(DIGEST_LABEL, "")), labels.get(SCAN_LABEL, ""), number)
 
 
 def digest_label(digest: str) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batchstream.core.jobs import identity
+from airflow_batchstream.core.jobs.identity import Scanned
 from airflow_batchstream.core.jobs.model import Owner
 
 JOB_ID = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
@@ -142,5 +143,17 @@ class TestTheScansLabels:
         assert identity.digest_of_label(value) == ""
 
     def test_what_is_not_known_has_no_label(self) -> None:
-        assert identity.scan_labels("", "") == {}
-        assert identity.scan_labels("", "unknown") == {"batchstream-scan": "unknown"}
+        assert identity.scan_labels(Scanned()) == {}
+        assert identity.scan_labels(Scanned(verdict="unknown")) == {"batchstream-scan": "unknown"}
+
+    @pytest.mark.parametrize(
+        "scanned", [Scanned(), Scanned("sha256:" + "ab" * 32, "holds", 9_800_000_000), Scanned(verdict="broken")]
+    )
+    def test_what_is_known_comes_back_from_values_that_labels_may_have(self, scanned: Scanned) -> None:
+        labels = identity.scan_labels(scanned)
+        assert identity.scan_of_labels(labels) == scanned
+        assert all(re.fullmatch(r"[a-z0-9_-]{1,63}", value) for value in labels.values())
+
+    @pytest.mark.parametrize("size", ["", "-1", "1e3", "٣", "9" * 16, "12 "])
+    def test_a_size_that_is_none_is_not_known(self, size: str) -> None:
+        assert identity.scan_of_labels({"batchstream-bytes": size}) == Scanned()
