@@ -23,6 +23,7 @@ _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGESTS = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
 _ARTIFACT_REGISTRY = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)-docker\.pkg\.dev")
+_REGIONAL_ENDPOINT = re.compile(r"docker\.([a-z0-9]+(?:-[a-z0-9]+)*)\.rep\.pkg\.dev")
 _CONTAINER_REGISTRY = re.compile(r"(?:(?P<multi>us|eu|asia)\.)?gcr\.io")
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}?|\$[A-Za-z_]\w*|<[^>]*>|\{\{.*|\{[^}]*\}|%\([^)]*\)s")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -76,6 +77,16 @@ class Reference:
         """Region or multi-region of an Artifact Registry host (``us-central1``, ``us``), else None."""
         found = _ARTIFACT_REGISTRY.fullmatch(self.registry)
         return found.group(1) if found else None
+
+    @property
+    def usual(self) -> str | None:
+        """The image's usual name, where this is one of Artifact Registry's regional endpoints; else None.
+
+        ``docker.us-central1.rep.pkg.dev/p/r/i`` is ``us-central1-docker.pkg.dev/p/r/i`` (gcloud knows both as hosts of
+        Artifact Registry).
+        """
+        found = _REGIONAL_ENDPOINT.fullmatch(self.registry)
+        return str(replace(self, registry=f"{found.group(1)}-docker.pkg.dev")) if found else None
 
     @property
     def is_container_registry(self) -> bool:

@@ -55,7 +55,10 @@ def _in_artifact_registry(reference: Reference, region: str) -> list[Finding]:
     home = f"{region or 'REGION'}-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE"
     if reference.is_artifact_registry:
         return [_holds(rule, shown, f"{reference.registry} is Artifact Registry.")]
-    if reference.is_container_registry:
+    if usual := reference.usual:
+        says = f"{reference.registry} is a regional endpoint, Google's page on streaming names *-docker.pkg.dev only."
+        remedy = f"Write {usual}, which is the same image, {PLAIN_JOB}."
+    elif reference.is_container_registry:
         says = f"{reference.registry} is Container Registry; only images in Artifact Registry are streamed."
         moved = reference.migrated
         way = f"Migrate it (gcloud artifacts docker upgrade migrate --projects={reference.project_id}) "
@@ -90,10 +93,10 @@ def _location_contains_region(reference: Reference, region: str) -> list[Finding
     there = " or ".join(f"{place}-docker.pkg.dev" for place in locations.locations_for(region))
     remedy = f"Copy the image to {there}, run the job in the image's location, {PLAIN_JOB}."
     if known is None:
-        says = f"Whether the image's location {location} contains the job's region {region} is not known here."
-        return [
-            Finding(rule, Verdict.WARNING, "image", location, says, f"If it does not: {remedy[0].lower()}{remedy[1:]}")
-        ]
+        why = locations.not_listed(location, region)
+        says = f"Whether the image's location {location} contains the job's region {region} is not known here: {why}"
+        way = f"A run would tell, by the time to its first line. To be sure: {remedy[0].lower()}{remedy[1:]}"
+        return [Finding(rule, Verdict.UNKNOWN, "image", location, says, way)]
     says = f"The image is in {location}, which does not contain the job's region {region}."
     return [Finding(rule, Verdict.BROKEN, "image", location, says, remedy)]
 

@@ -138,8 +138,11 @@ def _image(path: str, uri: str, streamed: bool | None, asked: Asked) -> Iterator
     if streamed:
         region = asked.region if isinstance(asked.region, str) else ""
         for finding in image_rules.check_reference(name, region=region):
-            if finding.verdict in (Verdict.BROKEN, Verdict.WARNING):
-                yield replace(finding, path=path, says=f"{uri!r}: {finding.says}")
+            says = f"{uri!r}: {finding.says}"
+            if finding.verdict is Verdict.BROKEN:
+                yield replace(finding, path=path, says=says)
+            elif finding.verdict is Verdict.UNKNOWN and region:  # a job that is sent off all the same
+                yield replace(finding, path=path, says=says, verdict=Verdict.WARNING)
 
 
 def placeholders(uri: str) -> list[str]:

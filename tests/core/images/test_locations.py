@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 
-from airflow_batchstream.core.images.locations import MULTI_REGIONS, covers, locations_for
+from airflow_batchstream.core.images.locations import AS_OF, MULTI_REGIONS, TABLES, covers, locations_for
 
 
 class TestWhetherALocationContainsARegion:
@@ -18,6 +21,7 @@ class TestWhetherALocationContainsARegion:
             ("europe", "europe-west1"),
             ("europe", "europe-north2"),
             ("asia", "asia-south2"),
+            ("asia", "asia-southeast3"),  # Bangkok, January 2026
         ],
     )
     def test_a_multi_region_contains_its_regions(self, location: str, region: str) -> None:
@@ -63,6 +67,27 @@ class TestWhetherALocationContainsARegion:
         regions = [region for known in MULTI_REGIONS.values() for region in known]
         assert len(regions) == len(set(regions))
 
+    def test_a_place_that_is_outside_is_not_inside_too(self) -> None:
+        for table in TABLES:
+            assert not table.outside.keys() & table.regions.keys()
+            assert not [region for region in table.regions if region.startswith(table.elsewhere)]
+
     def test_where_an_image_may_be_starts_with_the_region_itself(self) -> None:
         assert locations_for("europe-west4") == ["europe-west4", "europe"]
         assert locations_for("europe-west2") == ["europe-west2"]
+
+
+class TestTheTables:
+    def test_each_says_where_it_is_from_and_as_of_when(self) -> None:
+        for table in TABLES:
+            assert table.source
+            assert date.fromisoformat(table.as_of) <= date(2026, 11, 25)
+
+    def test_the_page_about_scans_shows_them_as_they_are(self) -> None:
+        page = (Path(__file__).parents[3] / "docs" / "scan.md").read_text()
+        for table in TABLES:
+            regions = ", ".join(f"`{region}` {place}" for region, place in table.regions.items())
+            beside = ", ".join(f"not `{region}` {place}" for region, place in table.outside.items())
+            listed = f"{regions}; {beside}" if beside else regions
+            assert f"| `{table.name}`: {table.means} | {listed} | {table.source} | {table.as_of} |" in page
+        assert AS_OF in page

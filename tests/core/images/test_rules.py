@@ -8,6 +8,7 @@ import small_images as make
 
 from airflow_batchstream.core.findings import Finding, Verdict, broken
 from airflow_batchstream.core.images import layer_rules, rules
+from airflow_batchstream.core.images.locations import AS_OF
 from airflow_batchstream.core.images.manifest import LINUX_AMD64, Image, Manifest, read_config, read_manifest
 from airflow_batchstream.core.images.reference import parse
 
@@ -74,6 +75,11 @@ class TestArtifactRegistryOnly:
         assert "gcloud artifacts docker upgrade migrate --projects=acme" in finding.remedy
         assert "write europe-docker.pkg.dev/acme/eu.gcr.io/tool:1," in finding.remedy
 
+    def test_a_regional_endpoint_is_told_the_usual_name(self) -> None:
+        finding = only("docker.us-central1.rep.pkg.dev/p/r/i:1", "image-in-artifact-registry")
+        assert finding.verdict is Verdict.BROKEN
+        assert finding.remedy.startswith("Write us-central1-docker.pkg.dev/p/r/i:1, which is the same image, or ")
+
     @pytest.mark.parametrize("name", ["us-docker.pkg.dev/p/r", "us-docker.pkg.dev/example.com/p/r"])
     def test_a_name_that_stops_at_the_repository_is_refused(self, name: str) -> None:
         finding = only(name, "image-name-complete")
@@ -91,10 +97,17 @@ class TestTheLocationContainsTheRegion:
     def test_london_is_refused_for_an_image_in_europe(self) -> None:
         assert only("europe-docker.pkg.dev/p/r/i", "image-location", "europe-west2").verdict is Verdict.BROKEN
 
-    def test_what_is_not_known_is_a_warning(self) -> None:
+    def test_a_region_of_later_than_the_table_could_not_be_told_and_says_as_of_when_the_table_is(self) -> None:
         finding = only(NAME, "image-location", "us-north9")
-        assert finding.verdict is Verdict.WARNING
-        assert finding.remedy.startswith("If it does not: copy the image")
+        assert finding.verdict is Verdict.UNKNOWN
+        assert f"us-north9 is not in the list of us's regions, which is as of {AS_OF}." in finding.says
+        assert "A run would tell" in finding.remedy
+        assert "copy the image to us-north9-docker.pkg.dev, run the job in" in finding.remedy
+
+    def test_a_multi_region_of_later_than_the_table_is_named_as_such(self) -> None:
+        finding = only("africa-docker.pkg.dev/p/r/i", "image-location", "africa-south1")
+        assert finding.verdict is Verdict.UNKNOWN
+        assert f"nor one of the multi-regions known as of {AS_OF} (us, europe, asia)." in finding.says
 
     def test_without_a_region_it_could_not_be_told(self) -> None:
         assert only(NAME, "image-location", "").verdict is Verdict.UNKNOWN
