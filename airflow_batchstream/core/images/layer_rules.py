@@ -14,7 +14,7 @@ from functools import cache
 
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import steps
-from airflow_batchstream.core.images.layers import Inside, can_read_zstd
+from airflow_batchstream.core.images.layers import Inside
 from airflow_batchstream.core.images.manifest import Image, Layer
 
 PLAIN_JOB = "or run it as a plain job with enable_image_streaming=False"
@@ -23,9 +23,11 @@ REPAIR = "Leave it out with batchstream repair (no layer is moved)"
 LONGEST_EMPTY = 4 * 1024 * 1024
 """Bytes of zeros up to which an empty tar is recognised; tools write 1,024 or 10,240."""
 SMALL_BLOB = 8 * 1024
-"""No larger blob holds an empty tar of that length: deflate shrinks by 1,032 at most."""
+"""No larger blob of gzip holds an empty tar of that length: deflate shrinks by 1,032 at most."""
 LARGEST_LOOK = 64 * 1024
 """Bytes of a blob that may be read to see whether it is empty: 64 MiB of zeros are no more."""
+_SHRINKS = {"gzip": 1_032, "zstd": 32_768}
+"""How many zeros a byte of a blob stands for at most: of zstd, a block of 128 KiB takes four bytes."""
 MOST_LOOKED = 128 * 1024
 """Bytes of all blobs of one image that may be read for that."""
 EMPTY_BLOBS = frozenset(
@@ -79,9 +81,7 @@ def worth_a_look(image: Image, most: int) -> list[Layer]:
 
 
 def _can_be_read(layer: Layer) -> bool:
-    if layer.foreign or layer.encrypted or (layer.compression == "zstd" and layer.diff_id and not can_read_zstd()):
-        return False
-    return (layer.blob.size or 0) <= LARGEST_LOOK
+    return not (layer.foreign or layer.encrypted) and (layer.blob.size or 0) <= LARGEST_LOOK
 
 
 def _layers_agree(image: Image) -> list[Finding]:
@@ -192,7 +192,8 @@ def _open_question(layer: Layer) -> bool:
     """Whether not even the diff id makes it unlikely that a small layer is empty."""
     size = layer.blob.size or 0
     told = (layer.diff_id or "").startswith("sha256:")
-    longer_zeros = layer.compression == "gzip" and size >= LONGEST_EMPTY // 1032
+    shrinks = _SHRINKS.get(layer.compression)
+    longer_zeros = shrinks is not None and size >= LONGEST_EMPTY // shrinks
     return size <= SMALL_BLOB and (longer_zeros or not told) and not _known_empty(layer)
 
 

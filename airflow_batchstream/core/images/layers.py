@@ -8,7 +8,6 @@ Sources: RFC 1952 (gzip: members follow one another), RFC 8878 (zstd), POSIX.1-2
 
 from __future__ import annotations
 
-import importlib
 import io
 import zlib
 from collections.abc import Iterator
@@ -17,7 +16,10 @@ from enum import StrEnum
 from typing import Any
 
 LARGEST_UNPACKED = 128 * 1024 * 1024
-"""Bytes uncompressed at which a look ends; 64 KiB of gzip unpack to 66 MiB at most."""
+"""Bytes uncompressed at which a look ends. 64 KiB of gzip unpack to 66 MiB at most, of zstd to 2 GiB."""
+ZSTD_WINDOW_LOG = 25
+"""Binary logarithm of the bytes that zstd may look back over, all of which it keeps: 32 MiB. Go's encoder, by which
+BuildKit, containerd, skopeo and buildah compress layers, never asks for more by itself; RFC 8878 recommends 8 MiB."""
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -158,28 +160,15 @@ def _gunzipped(blob: bytes) -> Iterator[bytes]:
         blob = member.unused_data
 
 
-def can_read_zstd() -> bool:
-    """Whether a decoder of zstd is installed; none is asked for, since Google does not say that zstd is streamed."""
-    return _decoder() is not None
-
-
-def _decoder() -> Any:
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    return None
-
-
 def _zstd(blob: bytes) -> Iterator[bytes]:
-    """All frames, one behind the other."""
-    module = _decoder()
-    if module is None:
-        raise _Untold("it is compressed with zstd, and no decoder is installed here (backports.zstd is one)")
+    """All frames, one behind the other; some may be skipped."""
+    from backports.zstd import DecompressionParameter, ZstdError, ZstdFile
+
     try:
-        file = module.ZstdFile(io.BytesIO(blob))
-        while piece := file.read(_PIECE):
-            yield piece
-    except (module.ZstdError, EOFError) as error:
-        raise _Untold(f"its zstd is damaged ({error})") from None
+        with ZstdFile(io.BytesIO(blob), options={DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}) as file:
+            while piece := file.read(_PIECE):
+                yield piece
+    except EOFError:
+        raise _Untold("its zstd ends too early") from None
+    except ZstdError as error:  # damaged, or too large a window
+        raise _Untold(f"its zstd cannot be unpacked ({str(error).rpartition(': ')[2]})") from None

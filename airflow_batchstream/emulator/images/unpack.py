@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import gzip
 import hashlib
-import importlib
 import io
 import json
 import os
@@ -20,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from backports.zstd import DecompressionParameter, ZstdError, ZstdFile
+
 from airflow_batchstream.core.images.manifest import Descriptor, Index, Platform, read_config, read_manifest
 from airflow_batchstream.core.images.reference import Reference
 from airflow_batchstream.emulator.images.layer import PIECE, LayerError, LayerWriter
@@ -27,7 +28,10 @@ from airflow_batchstream.emulator.images.store import Manifest, Store, StoreErro
 from airflow_batchstream.emulator.runtimes.base import Rootfs
 from airflow_batchstream.emulator.runtimes.rootfs import remove_tree
 
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP, ZSTD, ZSTD_SKIPPED = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
+ZSTD_WINDOW_LOG = 27
+"""Binary logarithm of the bytes that zstd may look back over, all of which it keeps: 128 MiB, the bound of its own
+program (``--long``, ``--memory``)."""
 CONFIG_BYTES = 8 << 20
 DEPTH = 4
 """Indexes inside of indexes that are followed."""
@@ -167,13 +171,16 @@ def _fill(blob: Path, digest: str, diff_id: str, folder: Path) -> None:
     with blob.open("rb") as file:
         outer = _Hashed(file)
         try:
-            with _decompressed(outer, digest) as stream:
+            with _decompressed(outer) as stream:
                 inner = _Hashed(stream)
                 LayerWriter(folder).fill(inner)
                 inner.drain()
                 outer.drain()
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise LayerError(f"the layer {digest} is damaged: {error}") from None
+        except ZstdError as error:
+            most = f"{1 << ZSTD_WINDOW_LOG >> 20} MiB"
+            raise LayerError(f"the layer {digest} is damaged, or asks for more than {most} at once: {error}") from None
     _same("layer", digest, outer.hexdigest())
     _same("layer's tar", diff_id, inner.hexdigest())
 
@@ -209,26 +216,16 @@ class _Hashed(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def _decompressed(stream: _Hashed, digest: str) -> IO[bytes]:
+def _decompressed(stream: _Hashed) -> IO[bytes]:
     """The tar inside of a blob. What it is is told by its first bytes: media types are often wrong."""
     buffered = io.BufferedReader(stream, PIECE)
     start = buffered.peek(4)[:4]
     if start.startswith(GZIP):
         return gzip.GzipFile(fileobj=buffered, mode="rb")  # type: ignore[return-value]
-    if start.startswith(ZSTD):
-        return _zstd(buffered, digest)
+    if start == ZSTD or (start[1:] == ZSTD_SKIPPED and 0x50 <= start[0] <= 0x5F):
+        options = {DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+        return ZstdFile(buffered, options=options)  # type: ignore[return-value]
     return buffered
-
-
-def _zstd(stream: IO[bytes], digest: str) -> IO[bytes]:
-    for name in ("compression.zstd", "backports.zstd"):
-        with contextlib.suppress(ImportError):
-            opened: IO[bytes] = importlib.import_module(name).open(stream, "rb")
-            return opened
-    raise LayerError(
-        f"the layer {digest} is compressed with zstd, which this Python cannot read: "
-        "install backports.zstd where the local Batch runs, or build the image with gzip layers"
-    )
 
 
 @contextlib.contextmanager

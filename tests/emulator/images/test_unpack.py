@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backports import zstd
 
 from airflow_batchstream.core.images.manifest import LINUX_ARM64
 from airflow_batchstream.core.images.reference import parse
@@ -111,18 +112,29 @@ class TestCompression:
         packed = gzip.compress(layer[:700]) + gzip.compress(layer[700:])
         assert tree(unpack(layer, blobs=[packed]), tmp_path / "t") == {"a": "1"}
 
-    def test_zstd_works_or_says_what_is_missing(self, unpack: Any, tars: Any, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("front", [b"", bytes.fromhex("502a4d1803000000") + b"abc"], ids=["", "skipped"])
+    def test_zstd_of_several_frames(self, unpack: Any, tars: Any, tmp_path: Path, front: bytes) -> None:
         layer = tars.tar(tars.entry("a", b"1"))
-        try:
-            from compression import zstd  # type: ignore[import-not-found]
-        except ImportError:
-            try:
-                from backports import zstd  # type: ignore[import-not-found]
-            except ImportError:
-                with pytest.raises(ValueError, match=r"install backports\.zstd"):
-                    unpack(layer, blobs=[b"\x28\xb5\x2f\xfd" + bytes(10)])
-                return
-        assert tree(unpack(layer, blobs=[zstd.compress(layer)]), tmp_path / "t") == {"a": "1"}
+        packed = front + zstd.compress(layer[:700]) + zstd.compress(layer[700:])
+        assert tree(unpack(layer, blobs=[packed]), tmp_path / "t") == {"a": "1"}
+
+    @pytest.mark.parametrize("log", [27, 28])
+    def test_zstd_is_given_128_mib_to_look_back_over(self, unpack: Any, tars: Any, tmp_path: Path, log: int) -> None:
+        layer = tars.tar(tars.entry("a", b"1"))
+        packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: log})
+        packed = packer.compress(layer) + packer.flush()
+        if log == 27:
+            assert tree(unpack(layer, blobs=[packed]), tmp_path / "t") == {"a": "1"}
+        else:
+            with pytest.raises(ValueError, match="asks for more than 128 MiB at once"):
+                unpack(layer, blobs=[packed])
+
+    def test_damaged_zstd_is_refused(self, unpack: Any, tars: Any) -> None:
+        layer = tars.tar(tars.entry("a", os.urandom(5000)))
+        packed = zstd.compress(layer)
+        for number, blob in enumerate((packed[:-30], packed[:-30] + bytes(30), packed + b"more")):
+            with pytest.raises(ValueError, match="damaged"):
+                unpack(layer, blobs=[blob], tag=str(number))
 
     def test_damaged_gzip_is_refused(self, unpack: Any, tars: Any) -> None:
         layer = tars.tar(tars.entry("a", os.urandom(5000)))
