@@ -223,7 +223,7 @@ def _decompressed(stream: _Hashed) -> IO[bytes]:
     if start.startswith(GZIP):
         return gzip.GzipFile(fileobj=buffered, mode="rb")  # type: ignore[return-value]
     if start == ZSTD or (start[1:] == ZSTD_SKIPPED and 0x50 <= start[0] <= 0x5F):
-        options = {DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+        options: dict[int, int] = {DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
         return ZstdFile(buffered, options=options)  # type: ignore[return-value]
     return buffered
 
