@@ -16,7 +16,7 @@ from airflow_batchstream import connection
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.jobs import identity, spec
-from airflow_batchstream.core.jobs.machine_rules import boot_disk_room
+from airflow_batchstream.core.jobs.boot_disk import boot_disk_room
 from airflow_batchstream.core.jobs.model import Sight, Spec
 from airflow_batchstream.services.hub import Subject
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import small_images as make
-from job_rules import IMAGE, TASK, container, job
+from job_rules import IMAGE, container, job
 from writable_registry import WritableRegistry
 
 from airflow_batchstream.core.endpoint import Endpoint
@@ -99,12 +99,16 @@ class TestTheJob:
         assert only(found, "hidden-container").verdict is found.verdict is Verdict.WARNING
 
     def test_a_boot_disk_is_compared_with_all_images(self, registry: WritableRegistry) -> None:
-        written = job(task={"computeResource": {"bootDiskMib": "1"}})
-        assert look(registry, written).verdict is Verdict.HOLDS  # some hundred bytes
-        registry.put(NAME, make.image([make.tar({"big": bytes(400_000)})], compressed=[bytes(400_000)]), "big")
-        written["taskGroups"][0]["taskSpec"]["runnables"] = [container(imageUri=f"{NAME}:big")]
-        found = only(look(registry, written), "boot-disk-room")
-        assert found.path == f"job.json{TASK.removeprefix('job')}.computeResource.bootDiskMib"
+        """No image of the tests is large: a disk that the system fills stands for one that is too small."""
+        disk = {"sizeGb": "7"}
+        written = job(allocationPolicy={"instances": [{"policy": {"bootDisk": disk}}]})
+        assert look(registry, written).verdict is Verdict.HOLDS
+        disk["sizeGb"] = "6"
+        found = look(registry, written)
+        assert (found.verdict, only(found, "boot-disk-room").path) == (
+            Verdict.WARNING,
+            "job.json.allocationPolicy.instances[0].policy.bootDisk.sizeGb",
+        )
 
     def test_yaml_is_read(self, registry: WritableRegistry) -> None:
         text = f"taskGroups:\n- taskSpec:\n    runnables:\n    - container: {{imageUri: '{IMAGE}'}}\n"

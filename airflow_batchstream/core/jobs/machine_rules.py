@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +13,6 @@ from airflow_batchstream.core.jobs.rulebook import LATER, Asked, each, listed, m
 
 # Machine types that bring their GPUs along (Compute Engine, "GPU machine types").
 _WITH_GPUS = re.compile(r"(a2|a3|a4|a4x|g2|g4)-")
-UNPACKED = 3
-"""An unpacked image's size over its compressed one: a rule of thumb, of images of programs and libraries."""
-SYSTEM_GB = 10
-"""What the VM's own system takes of a boot disk, roughly: the size of Compute Engine's images with containers."""
 
 
 def instances(spec: Spec, asked: Asked) -> Iterator[Finding]:
@@ -94,34 +89,6 @@ def allowed_regions(spec: Spec) -> list[tuple[str, str]]:
         elif REGION.fullmatch(name):
             found.append((f"{path}[{index}]", name))
     return found
-
-
-def boot_disk_room(spec: Spec, compressed_bytes: int) -> Iterator[Finding]:
-    """The images fit the boot disk: streamed ones are still downloaded to it in the background.
-
-    :param compressed_bytes: of all images that one VM runs, together.
-    """
-    needed = compressed_bytes * UNPACKED
-    for path, size in _boot_disks(spec):
-        if compressed_bytes and size < needed:
-            says = (
-                f"is {size / 1e9:,.1f} GB, and the images are some {needed / 1e9:,.1f} GB unpacked: an estimate, "
-                f"{UNPACKED} times their compressed size. They are downloaded to it in the background."
-            )
-            remedy = f"Give it {math.ceil(needed / 2**30) + SYSTEM_GB} GB or more, with room for the VM's own system."
-            yield warned("boot-disk-room", path, size, says, remedy)
-
-
-def _boot_disks(spec: Spec) -> Iterator[tuple[str, int]]:
-    """The sizes in bytes that the job says; where a policy has one, ``bootDiskMib`` is ignored."""
-    sized = False
-    for where, instance in each(mapping(spec, "allocationPolicy"), "instances", "job.allocationPolicy"):
-        if (gib := number(mapping(instance, "policy", "bootDisk").get("sizeGb"))) is not None and gib > 0:
-            sized = True
-            yield f"{where}.policy.bootDisk.sizeGb", gib * 2**30
-    for group, _, task in tasks(spec) if not sized else ():
-        if (mib := number(mapping(task, "computeResource").get("bootDiskMib"))) is not None and mib > 0:
-            yield f"{group}.taskSpec.computeResource.bootDiskMib", mib * 2**20
 
 
 def _place(path: str, place: str, asked: Asked) -> Iterator[Finding]:

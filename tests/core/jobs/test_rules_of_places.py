@@ -1,17 +1,15 @@
-"""The image is where the job's VMs may be, and fits their boot disk."""
+"""The image is where the job's VMs may be."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from job_rules import INSTANCE, TASK, container, findings, job, refused
+from job_rules import container, findings, job, refused
 
-from airflow_batchstream.core.findings import Verdict
-from airflow_batchstream.core.jobs.machine_rules import allowed_regions, boot_disk_room
+from airflow_batchstream.core.jobs.machine_rules import allowed_regions
 
 PLACES = "job.allocationPolicy.location.allowedLocations"
-GB = 10**9
 
 
 def in_places(image: str, *places: str) -> dict[str, Any]:
@@ -62,42 +60,3 @@ class TestTheImageIsWhereTheVMsMayBe:
         url = "https://www.googleapis.com/compute/v1/projects/p/zones/us-east1-b"
         written = in_places("us", url, "regions/us-west1", "moon")
         assert allowed_regions(written) == [(f"{PLACES}[0]", "us-east1"), (f"{PLACES}[1]", "us-west1")]
-
-
-def with_disk(size_gb: Any = None, mib: Any = None) -> dict[str, Any]:
-    policy = {} if size_gb is None else {"bootDisk": {"sizeGb": size_gb}}
-    resource = {} if mib is None else {"computeResource": {"bootDiskMib": mib}}
-    return job(task=resource, allocationPolicy={"instances": [{"policy": policy}]})
-
-
-class TestTheBootDisk:
-    @pytest.mark.parametrize(
-        ("disk", "path"),
-        [
-            (with_disk(size_gb="30"), f"{INSTANCE}.policy.bootDisk.sizeGb"),
-            (with_disk(mib="30720"), f"{TASK}.computeResource.bootDiskMib"),
-            (with_disk(size_gb="30", mib="999999"), f"{INSTANCE}.policy.bootDisk.sizeGb"),  # which wins
-        ],
-    )
-    def test_too_small_for_the_unpacked_images_is_a_warning_called_an_estimate(
-        self, disk: dict[str, Any], path: str
-    ) -> None:
-        (found,) = boot_disk_room(disk, 11 * GB)
-        assert (found.verdict, found.path) == (Verdict.WARNING, path)
-        assert "32.2 GB" in found.says
-        assert "33.0 GB unpacked: an estimate" in found.says
-        assert "41 GB or more" in found.remedy
-
-    @pytest.mark.parametrize(
-        ("disk", "compressed"),
-        [
-            (with_disk(size_gb="30"), 10 * GB),
-            (with_disk(size_gb="30", mib="1"), 10 * GB),
-            (with_disk(), 900 * GB),
-            (with_disk(size_gb="{{ x }}"), 900 * GB),
-            (with_disk(size_gb="0"), 900 * GB),
-            (with_disk(size_gb="1"), 0),
-        ],
-    )
-    def test_large_enough_or_not_known_is_none(self, disk: dict[str, Any], compressed: int) -> None:
-        assert list(boot_disk_room(disk, compressed)) == []
