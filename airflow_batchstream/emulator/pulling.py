@@ -17,7 +17,7 @@ from pathlib import Path
 from airflow_batchstream.core.images import reference
 from airflow_batchstream.core.images.manifest import Manifest, read_config, read_manifest
 from airflow_batchstream.emulator.images.store import Store
-from airflow_batchstream.emulator.images.unpack import Bundle, prepare
+from airflow_batchstream.emulator.images.unpack import Bundle, decompressed, prepare
 
 OWN = "[local Batch]"
 """Begins a line that the real agent would not print."""
@@ -111,11 +111,11 @@ class Images:
 
 
 def _is_empty(blob: Path) -> bool:
-    """Whether a layer's tar has no entry. What this Python cannot decompress is taken to have one."""
+    """Whether the tar of a layer, which was unpacked already, has no entry."""
     if blob.stat().st_size > SMALL:
         return False
     try:
-        with tarfile.open(blob) as tar:
+        with blob.open("rb", 0) as file, decompressed(file) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             return tar.next() is None
     except tarfile.ReadError as error:
         return "empty file" in str(error)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backports import zstd
 from odd_images import empty_tar, with_layer
 from small_images import tar
 
@@ -17,6 +18,7 @@ from airflow_batchstream.emulator.images.push import push
 from airflow_batchstream.emulator.testing import Local, running
 
 IMAGE = "europe-docker.pkg.dev/test-project/repo/tool"
+MORE = tar({"etc/more": b"more\n"})
 ELSEWHERE = "registry.example.com/repo/tool:1"
 
 
@@ -44,8 +46,9 @@ def local(request: pytest.FixtureRequest, tool: Path, tmp_path_factory: pytest.T
             f"{IMAGE}:1": Layout(tool),
             ELSEWHERE: Layout(tool),
             f"{IMAGE}:empty": with_layer(tool, odd / "empty", empty_tar()),
+            f"{IMAGE}:empty-zstd": with_layer(tool, odd / "zstd", empty_tar(), zstd.compress(empty_tar())),
             f"{IMAGE}:twice": with_layer(tool, odd / "twice"),
-            f"{IMAGE}:more": with_layer(tool, odd / "more", tar({"etc/more": b"more"})),
+            f"{IMAGE}:more": with_layer(tool, odd / "more", MORE, zstd.compress(MORE)),
         }.items():
             push(layout, parse(name), started.address, lambda line: None)
         yield started
@@ -167,6 +170,7 @@ class TestImageStreaming:
         ("image", "why"),
         [
             (f"{IMAGE}:empty", "is empty"),
+            (f"{IMAGE}:empty-zstd", "is empty"),
             (f"{IMAGE}:twice", "two of its layers are the same"),
             (ELSEWHERE, "registry.example.com is not Artifact Registry"),
         ],

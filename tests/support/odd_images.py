@@ -19,10 +19,11 @@ def empty_tar() -> bytes:
     return out.getvalue()
 
 
-def with_layer(source: Path, folder: Path, layer: bytes | None = None) -> Layout:
+def with_layer(source: Path, folder: Path, layer: bytes | None = None, packed: bytes = b"") -> Layout:
     """The image of a layout with a layer on top.
 
     :param layer: a tar; None for the image's own first layer once more.
+    :param packed: the tar compressed, if it shall be; its media type stays wrong.
     """
     shutil.copytree(source, folder)
     layout = Layout(folder)
@@ -32,7 +33,7 @@ def with_layer(source: Path, folder: Path, layer: bytes | None = None) -> Layout
         manifest["layers"].append(manifest["layers"][0])
         config["rootfs"]["diff_ids"].append(config["rootfs"]["diff_ids"][0])
     else:
-        blob = layout.add(lambda file: file.write(layer))
+        blob = layout.add(lambda file: file.write(packed or layer))
         manifest["layers"].append(manifest["layers"][0] | {"digest": blob.digest, "size": blob.size})
         config["rootfs"]["diff_ids"].append("sha256:" + hashlib.sha256(layer).hexdigest())
     kept = layout.add(lambda file: file.write(to_json(config)))

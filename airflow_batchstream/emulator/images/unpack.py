@@ -171,7 +171,7 @@ def _fill(blob: Path, digest: str, diff_id: str, folder: Path) -> None:
     with blob.open("rb") as file:
         outer = _Hashed(file)
         try:
-            with _decompressed(outer) as stream:
+            with decompressed(outer) as stream:
                 inner = _Hashed(stream)
                 LayerWriter(folder).fill(inner)
                 inner.drain()
@@ -216,7 +216,7 @@ class _Hashed(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def _decompressed(stream: _Hashed) -> IO[bytes]:
+def decompressed(stream: io.RawIOBase) -> IO[bytes]:
     """The tar inside of a blob. What it is is told by its first bytes: media types are often wrong."""
     buffered = io.BufferedReader(stream, PIECE)
     start = buffered.peek(4)[:4]
