@@ -48,6 +48,7 @@ class Limits:
     :param connect: seconds to connect, TLS included.
     :param pause: longest seconds without a byte.
     :param total: seconds for all requests about one image.
+    :param aside: seconds for a question whose answer can be done without.
     :param manifest: bytes of a manifest; the distribution specification asks registries to take 4 MiB.
     :param config: bytes of a config.
     :param redirects: hops of one request.
@@ -59,6 +60,7 @@ class Limits:
     connect: float = 10.0
     pause: float = 20.0
     total: float = 90.0
+    aside: float = 3.0
     manifest: int = 4 * 1024 * 1024
     config: int = 8 * 1024 * 1024
     redirects: int = 5

@@ -1,8 +1,8 @@
 """The registry client: the name of an image -> :class:`Image`, by the OCI distribution API. No layer but small ones.
 
 Manifests and configs are believed only if their bytes have the digest they were asked by. Against Google the host of
-the name is asked over TLS, with a Google access token that only Google's registries ever see; against a local Batch
-host ``H`` is asked as ``http://ADDRESS/v2/H/...``, without any.
+the name is asked over TLS, with a Google access token that only Google's registries and their API ever see; against a
+local Batch host ``H`` is asked as ``http://ADDRESS/v2/H/...``, without any.
 
 Source: the OCI distribution specification 1.1.
 """
@@ -21,12 +21,14 @@ from typing import Self
 import httpx2
 
 from airflow_batchstream.clients import registry_words
+from airflow_batchstream.clients.artifact_registry import Repositories
 from airflow_batchstream.clients.fetch import Answer, Fetcher, FetchError, Limits
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import manifest as reading
 from airflow_batchstream.core.images.manifest import Config, Descriptor, Image, Index, Manifest, ManifestError, Platform
 from airflow_batchstream.core.images.reference import Reference, is_tag, read_digest
+from airflow_batchstream.core.images.repository import Repository, resource_name
 from airflow_batchstream.core.images.rules import printable
 
 TokenSource = Callable[[], Awaitable[str]]
@@ -76,6 +78,7 @@ class Registry:
         self._emulator = emulator or ""
         self._source = None if emulator else token
         self._token = _Token()
+        self._repositories = Repositories(self._emulator)
         self._fetcher = Fetcher(limits, local=self._emulator, transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -87,7 +90,9 @@ class Registry:
         await self._fetcher.__aexit__(kind, error, trace)
 
     def apart(self) -> Self:
-        """The same connections and the same access token, with counts of its own: for one of several images."""
+        """The same connections and access token, what is known of repositories, and counts of its own: for one of
+        several images.
+        """
         one = copy.copy(self)
         one._fetcher = self._fetcher.apart()
         return one
@@ -128,6 +133,20 @@ class Registry:
             answer = await self._ask("GET", reference, f"blobs/{blob.digest}", what, limit=limit)
         _checked(reference, answer.body, blob.digest, what)
         return answer.body
+
+    async def repository(self, reference: Reference) -> Repository | None:
+        """What kind of repository the image is in, by one request at most; no error, it is only good to know.
+
+        :returns: None where it is not asked: outside Artifact Registry, or without credentials, which its API wants.
+        """
+        name = resource_name(reference)
+        if name is None or not (self._emulator or self._source):
+            return None
+        try:
+            authorization = await self._authorization(reference)
+        except ImageRefused:
+            return None
+        return await self._repositories.of(name, self._fetcher, authorization)
 
     async def digest(self, reference: Reference) -> str:
         """What the name stands for just now, by one HEAD request where the registry supports it."""

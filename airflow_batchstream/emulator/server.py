@@ -3,6 +3,7 @@
 TLS     ─> itself (unix socket), and then as without
 HTTP/2  ─> gRPC (unix socket) ─┐
 HTTP/1.1 /v1/... /v2/entries:list ─> GoogleApi ─> Batch, Operations, Locations, Logging
+         /v1/.../repositories/...  ─> Artifact Registry's API
          /v2/...                   ─> image registry
          /emulator/...             ─> faults, and what this server is
 """
@@ -38,6 +39,8 @@ from airflow_batchstream.emulator.config import TLS_FOLDER, Config
 from airflow_batchstream.emulator.entries import Entries
 from airflow_batchstream.emulator.faults import Faults
 from airflow_batchstream.emulator.images.registry import registry_app
+from airflow_batchstream.emulator.images.repositories import PATH as REPOSITORIES
+from airflow_batchstream.emulator.images.repositories import repositories_app
 from airflow_batchstream.emulator.images.store import Store as ImageStore
 from airflow_batchstream.emulator.logs import LoggingHandlers
 from airflow_batchstream.emulator.ports import any_protocol
@@ -76,6 +79,7 @@ class LocalBatch:
         self.entries = Entries(state / "entries.sqlite")
         images = ImageStore(state / "registry")
         self.registry: ASGIApp = registry_app(images)
+        self.repositories: ASGIApp = repositories_app(images)
         machine = Machine(runtime, Images(images, state / "layers"), state / "scratch", state / "buckets", config.grace)
         self.runner = Runner(
             self.store, self.entries, machine, self.faults,
@@ -98,6 +102,8 @@ class LocalBatch:
             app = PlainTextResponse(refusal, 403)
         elif path == "/" or path.startswith("/emulator"):
             app = self.admin
+        elif REPOSITORIES.fullmatch(path):
+            app = self.repositories
         elif (path == "/v2" or path.startswith("/v2/")) and not self.api.serves(scope["method"], path):
             app = self.registry
         await app(scope, receive, send)

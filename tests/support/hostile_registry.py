@@ -1,7 +1,8 @@
 """A registry over real HTTP on loopback that behaves until it is told not to.
 
 It serves ``/v2/NAME/...`` for the host that is asked (header ``Host``), and ``/v2/HOST/NAME/...`` as a local Batch
-does. :class:`Detour` brings requests for any host name here, so that the client's rules about hosts, TLS and tokens are
+does, and Artifact Registry's API, where every repository is a standard one unless it is said to be another.
+:class:`Detour` brings requests for any host name here, so that the client's rules about hosts, TLS and tokens are
 exercised as they are, while the bytes still travel through sockets.
 """
 
@@ -23,6 +24,7 @@ from starlette.routing import Route
 Fault = Callable[[Request], Response | None]
 """Answers a request in the registry's place, or leaves it alone."""
 
+_REPOSITORY = re.compile(r"/v1/(projects/[^/]+/locations/[^/]+/repositories/[^/]+)")
 _PATH = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>manifests|blobs|tags)/(?P<what>[^/]+)")
 
 
@@ -47,6 +49,7 @@ class HostileRegistry(Served):
     tags: dict[tuple[str, str], Made] = field(default_factory=dict)
     manifests: dict[str, Made] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    repositories: dict[str, bytes] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -63,7 +66,7 @@ class HostileRegistry(Served):
 
     def reset(self) -> None:
         """Forget images, faults and requests: a new registry at the same address."""
-        for held in (self.tags, self.manifests, self.blobs, self.seen, self.faults):
+        for held in (self.tags, self.manifests, self.blobs, self.repositories, self.seen, self.faults):
             held.clear()
 
     def fail(self, *faults: Fault) -> None:
@@ -92,6 +95,9 @@ class HostileRegistry(Served):
         return self._behave(request)
 
     def _behave(self, request: Request) -> Response:
+        if asked := _REPOSITORY.fullmatch(request.url.path):
+            standard = as_json({"name": asked[1], "format": "DOCKER", "mode": "STANDARD_REPOSITORY"})
+            return Response(self.repositories.get(asked[1], standard), media_type="application/json")
         found = _PATH.fullmatch(request.url.path)
         if not found:
             return error(404, "NOT_FOUND", "no such page")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from airflow_batchstream.core.images.layers import Look
 from airflow_batchstream.core.images.reference import Reference
+from airflow_batchstream.core.images.repository import Repository
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -201,6 +202,7 @@ class Image:
     :param looks: what looks into small layers showed, by the digests of their blobs.
     :param rivals: how many entries of the index fit the platform, this one included; with more than one, a machine may
         choose another.
+    :param repository: what kind of repository it is in; None where nobody asked.
     """
 
     reference: Reference
@@ -211,6 +213,7 @@ class Image:
     config: Config | None
     rivals: int = 1
     looks: Mapping[str, Look] = field(default_factory=dict)
+    repository: Repository | None = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:

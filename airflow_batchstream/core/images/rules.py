@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from airflow_batchstream.core.findings import Finding, Verdict
-from airflow_batchstream.core.images import locations
+from airflow_batchstream.core.images import locations, repository
 from airflow_batchstream.core.images.layer_rules import LAYER_RULES, PLAIN_JOB
 from airflow_batchstream.core.images.manifest import Image
 from airflow_batchstream.core.images.reference import DOCKER_HUB, Reference
@@ -101,6 +101,10 @@ def _location_contains_region(reference: Reference, region: str) -> list[Finding
     return [Finding(rule, Verdict.BROKEN, "image", location, says, remedy)]
 
 
+def _stored_there(image: Image) -> list[Finding]:
+    return repository.rule(image.reference, image.repository, PLAIN_JOB)
+
+
 def _is_an_image(image: Image) -> list[Finding]:
     rule, kind = "image-is-an-image", image.manifest.artifact
     if not kind:
@@ -148,6 +152,7 @@ NAME_RULES: tuple[Callable[[Reference, str], list[Finding]], ...] = (
     _location_contains_region,
 )
 IMAGE_RULES: tuple[Callable[[Image], list[Finding]], ...] = (
+    _stored_there,
     _is_an_image,
     _schema_2,
     _platform,

@@ -11,6 +11,7 @@ anything, and several processes may use one folder.
     repositories/HOST/.../IMAGE/_blobs/HEX    this repository has that blob
                                /_manifests/HEX    the manifest; its media type is in _manifests/HEX.type
                                /_tags/TAG     the digest that the tag names
+                 HOST/PROJECT/REPOSITORY/_settings    JSON; only where somebody created it
     uploads/UUID                              a blob on its way in
 """
 
@@ -199,6 +200,23 @@ class Store:
         """The names of all repositories, sorted."""
         root = self.root / "repositories"
         return sorted({str(path.parent.relative_to(root)) for path in root.rglob("_manifests")})
+
+    # ---- Artifact Registry's repositories, which hold many of those above ----
+
+    def settings(self, home: str) -> bytes | None:
+        """What a repository of Artifact Registry was created with, empty JSON if by a push; None if there is none.
+
+        :param home: ``HOST/PROJECT/REPOSITORY``.
+        """
+        folder = self._repository(home)
+        try:
+            return (folder / "_settings").read_bytes()
+        except FileNotFoundError:
+            return b"{}" if folder.is_dir() else None
+
+    def set_up(self, home: str, settings: bytes) -> None:
+        """Create a repository of Artifact Registry, or change its settings."""
+        _write(self._repository(home) / "_settings", settings)
 
     # ---- inside ----
 
