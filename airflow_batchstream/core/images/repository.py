@@ -1,8 +1,7 @@
-"""What kind of Artifact Registry repository an image is in, which its name does not tell: the API's answer, and a rule.
+"""What kind of Artifact Registry repository an image is in, which its name does not tell: the API's answer.
 
-Sources: the reference of Artifact Registry's API, v1, ``projects.locations.repositories`` (``mode``,
-``virtualRepositoryConfig``); GKE, "Use Image streaming": "standard or remote repositories in Artifact Registry" (both
-read on 2026-11-25). The page on Image streaming in Batch says "stored in Artifact Registry" and names no mode.
+Source: the reference of Artifact Registry's API, v1, ``projects.locations.repositories`` (``mode``,
+``virtualRepositoryConfig``), read on 2026-11-25.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images.reference import Reference
 
 _NAME = re.compile(r"projects/([a-z0-9.:-]+)/locations/([a-z0-9-]+)/repositories/([a-z0-9._-]+)")
-_MOST_SHOWN = 3
 
 
 class Mode(StrEnum):
@@ -47,6 +44,11 @@ class Repository:
     def id(self) -> str:
         """The name's last part."""
         return self.name.rpartition("/")[2]
+
+    def behind(self, reference: Reference) -> list[str]:
+        """What an image would be called in each of the upstreams, without tag and digest."""
+        found = [_NAME.fullmatch(upstream) for upstream in self.upstreams]
+        return [_there(reference, *one.groups()) for one in found if one]
 
 
 def resource_name(reference: Reference) -> str | None:
@@ -82,39 +84,6 @@ def _upstreams(found: dict[str, Any]) -> tuple[str, ...]:
     return tuple(one["repository"] for one in in_order)
 
 
-def rule(reference: Reference, repository: Repository | None, otherwise: str) -> list[Finding]:
-    """What the repository's mode says about streaming.
-
-    Where it was not told, the image is taken for one that is stored where it is asked for, as most are: a scan that
-    cannot reach the API, which streaming has nothing to do with, is no worse than one that did not ask.
-
-    :param repository: None where nobody asked.
-    :param otherwise: the end of the remedy.
-    """
-    if repository is None:
-        return []
-    name, value = "image-repository", str(repository.mode or "not told")
-    if repository.mode is Mode.STANDARD:
-        return [Finding(name, Verdict.HOLDS, "image", value, f"{repository.id} is a standard repository.")]
-    if repository.mode is Mode.REMOTE:
-        says = f"{repository.id} is a remote repository: what it has not cached comes from upstream first."
-        return [Finding(name, Verdict.HOLDS, "image", value, says)]
-    if repository.mode is None:
-        says = f"Taken for a standard or remote one: Artifact Registry's API did not tell ({repository.untold})."
-        return [Finding(name, Verdict.HOLDS, "image", value, says)]
-    says = (
-        f"{repository.id} is a virtual repository, which stores nothing itself. Google's page for GKE asks for a "
-        "standard or a remote one, the page for Batch does not say."
-    )
-    behind = " or ".join(_there(reference, upstream) for upstream in repository.upstreams[:_MOST_SHOWN])
-    way = f"Name the image where it is stored{f' ({behind})' if behind else ''}"
-    return [Finding(name, Verdict.UNKNOWN, "image", value, says, f"{way}, {otherwise}.")]
-
-
-def _there(reference: Reference, upstream: str) -> str:
-    """The image's name in a repository behind a virtual one."""
-    found = _NAME.fullmatch(upstream)
-    assert found is not None  # read() keeps no others
-    project = str(reference.project_id) if found[1].isdigit() else found[1]
-    path = f"{project.replace(':', '/')}/{found[3]}/{reference.image_name}"
-    return f"{found[2]}-docker.pkg.dev/{path}"
+def _there(reference: Reference, project: str, place: str, repository: str) -> str:
+    own = str(reference.project_id) if project.isdigit() else project  # a number is no name's part
+    return f"{place}-docker.pkg.dev/{own.replace(':', '/')}/{repository}/{reference.image_name}"

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from airflow_batchstream.core.findings import Finding, Verdict
-from airflow_batchstream.core.images import locations, repository
+from airflow_batchstream.core.images import locations
 from airflow_batchstream.core.images.layer_rules import LAYER_RULES, PLAIN_JOB
 from airflow_batchstream.core.images.manifest import Image
 from airflow_batchstream.core.images.reference import DOCKER_HUB, Reference
+from airflow_batchstream.core.images.repository import Mode
 
+_MOST_BEHIND = 3
+"""Repositories behind a virtual one that are named."""
 _LONGEST = 2000
 """Characters of a finding that strangers' words may fill."""
 
@@ -102,7 +105,29 @@ def _location_contains_region(reference: Reference, region: str) -> list[Finding
 
 
 def _stored_there(image: Image) -> list[Finding]:
-    return repository.rule(image.reference, image.repository, PLAIN_JOB)
+    """GKE's page on Image streaming: "standard or remote repositories in Artifact Registry". Batch's names no mode.
+
+    Where the mode was not told, the image is taken for one that is stored where it is asked for, as most are: a scan
+    that cannot reach the API, which streaming has nothing to do with, is no worse than one that did not ask.
+    """
+    rule, repository = "image-repository", image.repository
+    if repository is None:
+        return []
+    if repository.mode is Mode.STANDARD:
+        return [_holds(rule, repository.mode, f"{repository.id} is a standard repository.")]
+    if repository.mode is Mode.REMOTE:
+        says = f"{repository.id} is a remote repository: what it has not cached comes from upstream first."
+        return [_holds(rule, repository.mode, says)]
+    if repository.mode is None:
+        says = f"Taken for a standard or remote one: Artifact Registry's API did not tell ({repository.untold})."
+        return [_holds(rule, "not told", says)]
+    says = (
+        f"{repository.id} is a virtual repository, which stores nothing itself. Google's page for GKE asks for a "
+        "standard or a remote one, the page for Batch does not say."
+    )
+    behind = " or ".join(repository.behind(image.reference)[:_MOST_BEHIND])
+    way = f"Name the image where it is stored{f' ({behind})' if behind else ''}, {PLAIN_JOB}."
+    return [Finding(rule, Verdict.UNKNOWN, "image", repository.mode, says, way)]
 
 
 def _is_an_image(image: Image) -> list[Finding]:

@@ -6,12 +6,16 @@ import json
 from typing import Any
 
 import pytest
+import small_images as make
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batchstream.core.findings import Finding, Verdict
+from airflow_batchstream.core.images import rules
+from airflow_batchstream.core.images.layer_rules import PLAIN_JOB
+from airflow_batchstream.core.images.manifest import LINUX_AMD64, Image, Manifest, read_manifest
 from airflow_batchstream.core.images.reference import parse
-from airflow_batchstream.core.images.repository import Mode, Repository, read, resource_name, rule
+from airflow_batchstream.core.images.repository import Mode, Repository, read, resource_name
 
 NAME = "projects/acme/locations/us/repositories/all"
 
@@ -20,8 +24,17 @@ def answer(**fields: Any) -> Repository:
     return read(NAME, json.dumps({"name": NAME, "format": "DOCKER", **fields}).encode())
 
 
-def said(repository: Repository, image: str = "us-docker.pkg.dev/acme/all/ml/train:1.4") -> Finding:
-    (finding,) = rule(parse(image), repository, "or run it as a plain job")
+def findings(repository: Repository | None, image: str = "us-docker.pkg.dev/acme/all/ml/train:1.4") -> list[Finding]:
+    """What the rule about repositories says of an image."""
+    made = make.image()
+    read_back = read_manifest(made.media_type, made.body)
+    assert isinstance(read_back, Manifest)
+    whole = Image(parse(image), made.digest, made.digest, LINUX_AMD64, read_back, None, repository=repository)
+    return [one for one in rules.check(whole, region="us-central1") if one.rule == "image-repository"]
+
+
+def said(repository: Repository) -> Finding:
+    (finding,) = findings(repository)
     return finding
 
 
@@ -93,7 +106,7 @@ class TestTheMode:
 
 class TestWhatItSaysAboutStreaming:
     def test_nothing_where_nobody_asked(self) -> None:
-        assert rule(parse("us-docker.pkg.dev/p/r/i"), None, "") == []
+        assert findings(None) == []
 
     def test_a_standard_one_holds(self) -> None:
         finding = said(answer(mode="STANDARD_REPOSITORY"))
@@ -111,14 +124,14 @@ class TestWhatItSaysAboutStreaming:
         assert finding.verdict is Verdict.UNKNOWN
         assert "all is a virtual repository" in finding.says
         there = "us-docker.pkg.dev/example.com/b/hi/ml/train or us-docker.pkg.dev/acme/low/ml/train"
-        assert finding.remedy == f"Name the image where it is stored ({there}), or run it as a plain job."
+        assert finding.remedy == f"Name the image where it is stored ({there}), {PLAIN_JOB}."
 
     def test_a_project_that_is_told_by_its_number_is_the_images_own(self) -> None:
         finding = said(virtual(("projects/123456789012/locations/us/repositories/std", 1)))
         assert "(us-docker.pkg.dev/acme/std/ml/train)" in finding.remedy
 
     def test_a_virtual_one_with_nothing_behind_it_names_nothing(self) -> None:
-        assert said(virtual()).remedy == "Name the image where it is stored, or run it as a plain job."
+        assert said(virtual()).remedy == f"Name the image where it is stored, {PLAIN_JOB}."
 
     def test_one_that_was_not_told_is_taken_for_a_standard_one_and_says_so(self) -> None:
         finding = said(Repository(NAME, untold="HTTP 403"))
