@@ -16,6 +16,7 @@ from pathlib import Path
 
 from airflow_batchstream.core.images import reference
 from airflow_batchstream.core.images.manifest import Manifest, read_config, read_manifest
+from airflow_batchstream.emulator.images.layer import NO_ENTRIES
 from airflow_batchstream.emulator.images.store import Store
 from airflow_batchstream.emulator.images.unpack import Bundle, decompressed, prepare
 
@@ -118,7 +119,7 @@ def _is_empty(blob: Path) -> bool:
         with blob.open("rb", 0) as file, decompressed(file) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             return tar.next() is None
     except tarfile.ReadError as error:
-        return "empty file" in str(error)
+        return str(error) in NO_ENTRIES
 
 
 def _missing(uri: str, error: LookupError, streaming: bool) -> tuple[str, ...]:

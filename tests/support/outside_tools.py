@@ -47,7 +47,7 @@ def run(*words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | No
 
 
 def write_context(folder: Path) -> Path:
-    """What the builds put into an image: two small files, a tree with owners and modes of its own, an empty tar."""
+    """What the builds put into an image: two small files, a tree with owners and modes of its own, two empty tars."""
     folder.mkdir()
     for name, text in (("hello", "hello\n"), ("other", "another\n")):
         (folder / name).write_text(text)
@@ -66,6 +66,8 @@ def write_context(folder: Path) -> Path:
             tar.addfile(info, io.BytesIO(content))
     with tarfile.open(folder / "empty.tar", "w"):
         pass
+    header = tarfile.TarInfo().create_pax_global_header({"comment": "a commit"})
+    (folder / "headers.tar").write_bytes(header + bytes(1024))
     return folder
 
 

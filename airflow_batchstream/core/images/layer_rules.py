@@ -20,6 +20,8 @@ from airflow_batchstream.core.images.manifest import Image, Layer
 PLAIN_JOB = "or run it as a plain job with enable_image_streaming=False"
 """The end of most remedies."""
 REPAIR = "Leave it out with batchstream repair (no layer is moved)"
+_MAKES_EMPTY = "BuildKit: WORKDIR on an existing path; BuildKit and buildah: a RUN that changes no file"
+"""Docker's classic builder leaves both out. A test with those builders says whether it is still so."""
 LONGEST_EMPTY = 4 * 1024 * 1024
 """Bytes of zeros up to which an empty tar is recognised; tools write 1,024 or 10,240."""
 SMALL_BLOB = 8 * 1024
@@ -102,8 +104,7 @@ def _no_empty_layers(image: Image) -> list[Finding]:
             f"image.layers[{layer.index}]",
             layer.blob.digest,
             f"{_described(layer)} is empty; an image with an empty layer is not streamed.",
-            f"{REPAIR}, drop or merge the build step that makes it (WORKDIR on an existing path does, and RUN true), "
-            f"{PLAIN_JOB}.",
+            f"{REPAIR}, drop or merge the build step that makes it ({_MAKES_EMPTY}), {PLAIN_JOB}.",
         )
         for layer in empty
     ]

@@ -27,6 +27,8 @@ WHITEOUT = ".wh."
 AUFS = ".wh..wh."
 """Names that only an old storage driver understood."""
 PIECE = 1 << 20
+NO_ENTRIES = ("empty file", "end of file header")
+"""What Python calls a tar without a byte, and one of nothing but a global header, as ``git archive`` begins one."""
 
 
 class LayerError(ValueError):
@@ -62,7 +64,7 @@ class LayerWriter:
                     self._take(tar, member)
                     tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
         except tarfile.ReadError as error:
-            if "empty file" not in str(error):
+            if str(error) not in NO_ENTRIES:
                 raise LayerError(f"the layer is no tar, or is damaged: {error}") from None
         except tarfile.TarError as error:
             raise LayerError(f"the layer is no tar, or is damaged: {error}") from None

@@ -171,7 +171,7 @@ class TestNoEmptyLayers:
         assert (
             f"layers[1] ({digest[:19]}, {len(make.gz(EMPTY))} bytes, made by `WORKDIR /app`) is empty" in finding.says
         )
-        assert "WORKDIR on an existing path" in finding.remedy
+        assert "BuildKit: WORKDIR on an existing path" in finding.remedy
 
     def test_a_history_that_claims_an_empty_layer_proves_nothing(self) -> None:
         history = [{"created_by": "COPY a"}, {"created_by": "RUN true", "empty_layer": True}]

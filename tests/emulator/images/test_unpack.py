@@ -86,6 +86,12 @@ class TestChecks:
         with pytest.raises(ValueError, match="no tar"):
             unpack(b"<html>not found</html>" * 100)
 
+    @pytest.mark.parametrize("more", [b"", b"x" * 600])
+    def test_a_header_that_is_cut_short_is_refused(self, unpack: Any, more: bytes) -> None:
+        header = tarfile.TarInfo().create_pax_global_header({"comment": "a commit"})
+        with pytest.raises(ValueError, match="no tar, or is damaged"):
+            unpack((header + more)[:1100] if more else header[:700])
+
     def test_layers_and_diff_ids_must_be_as_many(self, unpack: Any, tars: Any) -> None:
         layer = tars.tar(tars.entry("a", b"1"))
         with pytest.raises(ValueError, match="1 layers, but its config tells of 2"):
@@ -193,7 +199,8 @@ class TestLayersOverEachOther:
         assert tree(bundle, tmp_path / "t") == {"a": "1"}
 
     def test_an_empty_layer_adds_nothing(self, unpack: Any, tars: Any, tmp_path: Path) -> None:
-        for number, empty in enumerate((bytes(1024), bytes(10240))):
+        header = tarfile.TarInfo().create_pax_global_header({"comment": "a commit"})
+        for number, empty in enumerate((b"", bytes(1024), bytes(10240), header + bytes(1024))):
             bundle = unpack(tars.tar(tars.entry("a", b"1")), empty, tag=str(number))
             assert tree(bundle, tmp_path / str(number)) == {"a": "1"}
 
