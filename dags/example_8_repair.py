@@ -1,8 +1,8 @@
 """Example 8: an image that does not stream, repaired.
 
 An empty layer (BuildKit makes one of ``WORKDIR`` on a folder that exists) or a layer that is there twice keeps an image
-from being streamed. The scan says so and goes on, the repair writes the image anew under a tag beside it, without moving a layer,
-and the job runs that one. An image that is as it should be is left as it is.
+from being streamed. The scan says so and goes on, the repair writes the image anew under a tag beside it, without
+moving a layer, and the job runs that one. An image that is as it should be is left as it is.
 
 The repair gives the same digest each time, so a run that comes again finds what the one before it wrote.
 """
