@@ -227,11 +227,13 @@ class Hub:
         sight = ended.sight
         if not subject.streaming or log is None or sight is None:
             return signs
+        # Where a job does not succeed, its first line may be the runtime's word that the image did not come.
+        tells = watch.state is State.SUCCEEDED and first_waits_for(sight.spec, subject.image)
         return replace(
             signs,
             # As Batch dates it: the watch may have noticed it later, and the image would seem to have come sooner.
             running_at=events.when(sight.events, State.RUNNING),
-            first_line_at=log.first_at if first_waits_for(sight.spec, subject.image) else None,
+            first_line_at=log.first_at if tells else None,
             agent=() if _lives(watch, ended) else await log.pulls(self.clients),
         )
 

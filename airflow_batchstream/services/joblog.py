@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_batchstream.core.jobs.first_line import FirstLine
 from airflow_batchstream.core.jobs.lines import AGENT_LOG, LineLimit, at_least
 from airflow_batchstream.core.jobs.log_filter import entries_filter
 from airflow_batchstream.core.jobs.model import Line
-from airflow_batchstream.core.jobs.streamed import pull_filter, told_by_docker
-from airflow_batchstream.core.jobs.times import NS, ns
+from airflow_batchstream.core.jobs.streamed import pull_filter
+from airflow_batchstream.core.jobs.times import ns
 from airflow_batchstream.core.jobs.watch import News, Watch
 from airflow_batchstream.services.logreader import Complete, LogReader, Words
 
@@ -30,7 +31,6 @@ TAIL_LINES = 1000
 """Lines kept for the closing block: enough that a failed task's last words are among those of the others."""
 TAIL_CHARS = 2000
 AGENT_LINES = 30
-DOCKER_LINES = 5
 PULL_LINES = 50
 """Lines of the agent about pulls that are looked at, the oldest: the first VM's."""
 PULL_SECONDS = 2.0
@@ -59,13 +59,12 @@ class JobLog:
         self._limit = LineLimit(watch.log_limit)
         self._subscription = reader.subscribe(watch.uid, watch.created, watch.log_severity)
         self._showing: asyncio.Task[None] | None = None
-        self._first_ns: int | None = None
-        self._by_docker: list[str] = []
+        self._first = FirstLine()
 
     @property
     def first_at(self) -> float | None:
-        """The time of the earliest line that a container printed; None if there is none yet."""
-        return None if self._first_ns is None else self._first_ns / NS
+        """When a container first printed: :class:`FirstLine`."""
+        return self._first.at
 
     def begin(self) -> None:
         """Show what is read from now on."""
@@ -104,28 +103,18 @@ class JobLog:
 
     async def _lines(self, new: list[Line]) -> None:
         shown = self._limit.take(at_least(new, self._watch.log_severity))
-        self._note(new)
+        self._first.take(new)
         self.tail.extend(replace(line, text=line.text[:TAIL_CHARS]) for line in new[-TAIL_LINES:])
         if shown:
             # A cancel must not lose what was taken from the queue.
             await asyncio.shield(asyncio.to_thread(self._emit.lines, shown))
         self._reader.taken(self._subscription, len(new))
 
-    def _note(self, new: list[Line]) -> None:
-        """Keep what tells how the image came: nothing later than the first line of a container."""
-        for line in new:
-            if self._first_ns is not None and line.at_ns >= self._first_ns:
-                continue
-            if not told_by_docker(line.text):
-                self._first_ns = line.at_ns
-            elif len(self._by_docker) < DOCKER_LINES:
-                self._by_docker.append(line.text)
-
     async def pulls(self, clients: GoogleClients) -> tuple[str, ...]:
         """What Docker and the agent told of pulls: one read of the agent's log, if the reads can spare it soon."""
         from airflow_batchstream.clients.google import CallFailed
 
-        told = tuple(self._by_docker)
+        told = tuple(self._first.by_docker)
         try:
             return (*told, *await asyncio.wait_for(self._agents_pulls(clients), PULL_SECONDS))
         except TimeoutError:

@@ -48,10 +48,17 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         yield one
 
 
-def job(tag: str, *, commands: str = "echo hello", before: str = "") -> Spec:
+def job(tag: str, *, commands: str = "echo hello", before: Any = None, after: Any = None, **task: Any) -> Spec:
+    """
+    :param before, after: a runnable, as a dict.
+    """
     container = {"imageUri": f"{IMAGE}:{tag}", "commands": [commands]}
-    runnables: list[dict[str, Any]] = [{"script": {"text": before}}] if before else []
-    return {"taskGroups": [{"taskSpec": {"runnables": [*runnables, {"container": container}]}}]}
+    runnables = [one for one in (before, {"container": container}, after) if one]
+    return {"taskGroups": [{"taskSpec": {"runnables": runnables} | task}]}
+
+
+def script(text: str, **more: Any) -> dict[str, Any]:
+    return {"script": {"text": text}, **more}
 
 
 @dataclass
@@ -71,7 +78,7 @@ CASES = {
     "small": Case(job("1"), subject("1")),
     "big": Case(job("1"), subject("1", BIG)),
     "big, prints nothing": Case(job("1", commands="true"), subject("1", BIG)),
-    "big, a script prints first": Case(job("1", before="echo first"), subject("1", BIG)),
+    "big, a script prints first": Case(job("1", before=script("echo first")), subject("1", BIG)),
     "big, its log is not read": Case(job("1"), subject("1", BIG), get_logs=False),
     "not scanned": Case(job("1"), subject("1", 0, "")),
     "empty layer": Case(job("empty"), subject("empty", SMALL, "broken")),
@@ -80,6 +87,9 @@ CASES = {
         job("1", commands=f"echo \"Unable to find image '{IMAGE}:1' locally\" >&2; sleep 0.1; echo hello"), subject("1")
     ),
     "not there": Case(job("none"), subject("none", 0, "")),
+    "not there any more": Case(job("none"), subject("none", BIG)),
+    "not there, and a script cleans up": Case(job("none", after=script("echo", alwaysRun=True)), subject("none", BIG)),
+    "big, fails": Case(job("1", commands="echo hello; exit 3"), subject("1", BIG)),
     "plain": Case(job("1"), subject("1", BIG, streaming=False)),
 }
 
@@ -132,6 +142,9 @@ class TestTheWordInXCom:
             ("empty layer, not scanned", "full pull"),
             ("docker's words among the lines", "full pull"),
             ("not there", "requested"),
+            ("not there any more", "eligible"),
+            ("not there, and a script cleans up", "eligible"),
+            ("big, fails", "eligible"),  # what it printed may as well be the runtime's
             ("plain", None),
         ],
     )

@@ -97,6 +97,12 @@ def tag(task_id: str) -> str:
     return f"{found['group']}.{found['index']}" + (f".retry{attempt}" if attempt else "")
 
 
+def attempt(task_id: str) -> tuple[str, int]:
+    """``task/<job uid>-group0-3/1/0`` -> ``("group0.3", 1)``: the task, and which of its attempts; else ``("", 0)``."""
+    found = _TASK.fullmatch(task_id)
+    return (f"{found['group']}.{found['index']}", int(found["attempt"])) if found else ("", 0)
+
+
 def task_index(task_id: str) -> int | None:
     """``BATCH_TASK_INDEX`` of the task that printed; None for what is no task id."""
     found = _TASK.fullmatch(task_id)

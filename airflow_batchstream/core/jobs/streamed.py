@@ -5,9 +5,10 @@ says the word. Batch itself never tells whether it streamed an image, so there i
 
 - Docker's words about a pull ("Unable to find image '...' locally") are evidence of a full pull: what is streamed never
   goes through Docker.
-- A first line that came much sooner after RUNNING than a download takes is consistent with streaming. One that came
-  late is evidence of nothing: a program may compute before it prints. So is the time of a small image, which is there
-  at once either way.
+- A first line that came much sooner after RUNNING than a download takes is consistent with streaming, if nothing else
+  can have printed it: :func:`first_waits_for`, :mod:`~airflow_batchstream.core.jobs.first_line`, and the job succeeded.
+  One that came late is evidence of nothing: a program may compute before it prints. So is the time of a small image,
+  which is there at once either way.
 - What the scan said is about the image and not about the run.
 """
 
@@ -27,7 +28,7 @@ class Streamed(StrEnum):
     """What is known, from least to most; ``UNKNOWN`` where what is known decides nothing."""
 
     REQUESTED = "requested"
-    """The job asks for streaming; nobody has looked whether its image can."""
+    """The job asks for streaming; nothing is known of a look whether its image can."""
     ELIGIBLE = "eligible"
     """The scan found the rules kept; the run shows neither streaming nor a pull."""
     FULL_PULL = "full pull"
@@ -50,7 +51,7 @@ _WORDS = {
     Streamed.CONSISTENT: "consistent with streaming",
 }
 _DOCKER = re.compile(
-    r"Unable to find image '.*' locally|\S+: Pulling from \S+|Digest: sha256:[0-9a-f]{64}|"
+    r"Unable to find image '.*' locally|Using default tag: \S+|\S+: Pulling from \S+|Digest: sha256:[0-9a-f]{64}|"
     r"Status: (?:Downloaded newer image|Image is up to date) for .*|"
     r"[0-9a-f]{12}: (?:Pulling fs layer|Waiting|Verifying Checksum|Download complete|Pull complete|Already exists)"
 )
@@ -117,15 +118,19 @@ def told_by_docker(text: str) -> bool:
 
 
 def first_waits_for(spec: Mapping[str, Any], image: str) -> bool:
-    """Whether no line can be printed before this image is there: it is the streamed one of the first runnable.
+    """Whether no line can be printed before this image is there, in a job that succeeds: it is the streamed one of the
+    first runnable, which is waited for and has to succeed.
 
     :param spec: the job as Batch holds it, canonical.
     :param image: its name in the job, or pinned.
     """
     for group in spec.get("taskGroups") or ():
         runnables = [one for one in (group.get("taskSpec") or {}).get("runnables") or () if "barrier" not in one]
-        container = runnables[0].get("container") if runnables else None
-        if not container or not container.get("enableImageStreaming") or runnables[0].get("background"):
+        first = runnables[0] if runnables else {}
+        container = first.get("container")
+        if not container or not container.get("enableImageStreaming"):
+            return False
+        if first.get("background") or first.get("ignoreExitStatus"):
             return False
         if _name(str(container.get("imageUri") or "")) != _name(image):
             return False
@@ -139,7 +144,7 @@ def _eligibility(verdict: str) -> tuple[Streamed, str]:
         return Streamed.UNKNOWN, "the scan found a rule broken, and the run does not show what Batch made of it"
     if verdict:
         return Streamed.UNKNOWN, "the scan could not tell whether the image keeps the rules"
-    return Streamed.REQUESTED, "no scan has looked at the image"
+    return Streamed.REQUESTED, "no scan of the image is known here"
 
 
 def _timing(signs: Signs) -> tuple[bool, str]:
@@ -175,15 +180,20 @@ def _pulls(signs: Signs) -> str:
                 told = told or words
             else:
                 others = True
-        elif "docker run" in text and signs.image and _name(signs.image) in text:
+        elif "docker run" in text and _names(text, signs.image):
             told = told or "Batch's agent ran the image with `docker run`"
     return told or ("" if others else nameless)
+
+
+def _names(text: str, image: str) -> bool:
+    """Whether a text names the image, and not only one whose name begins as its does."""
+    return bool(image) and re.search(rf"(?<![\w./-]){re.escape(_name(image))}(?![\w./-])", text) is not None
 
 
 def _same(pulled: str, image: str) -> bool:
     """Whether it is this image; Docker leaves the registry out where it says what it pulls from."""
     ours = _name(image)
-    return not ours or ours == pulled or ours.endswith(f"/{pulled}")
+    return not ours or pulled in (ours, ours.partition("/")[2])
 
 
 def _name(uri: str) -> str:

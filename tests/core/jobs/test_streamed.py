@@ -123,6 +123,9 @@ class TestTheAgentsWords:
             (f"Unable to find image '{OTHER}' locally",),
             ("1: Pulling from shop/etl/other", "0123456789ab: Pulling fs layer"),  # whose layer? the other's
             (f"docker run {OTHER}",),
+            (f"docker run {IMAGE.partition(':')[0]}-debug:7",),  # a name that only begins as ours does
+            (f"docker run mirror.example/{IMAGE}",),
+            ("7: Pulling from etl/night",),  # docker.io's: Docker leaves out the registry and nothing else
             ("Executing runnable 0",),
             (),
         ],
@@ -165,6 +168,7 @@ class TestDockersOwnLines:
             "7: Pulling from shop/etl/night",
             "0123456789ab: Pulling fs layer",
             "0123456789ab: Pull complete",
+            "Using default tag: latest",
             f"Digest: sha256:{'a' * 64}",
             f"Status: Downloaded newer image for {IMAGE}",
         ],
@@ -193,7 +197,12 @@ class TestTheFirstLine:
             (job(container(f"{IMAGE.partition(':')[0]}@sha256:{'0' * 64}")), True),  # pinned
             (job(container(), {"script": {"text": "echo"}}), True),  # the script comes later
             (job({"barrier": {}}, container()), True),
+            (job(container(), {"script": {"text": "echo"}, "alwaysRun": True}), True),  # of a job that succeeds
+            (job(container(ignoreExitStatus=True), {"script": {"text": "echo"}}), False),  # it may not have come at all
+            (job(container(ignoreExitStatus=True)), False),
             (job({"script": {"text": "echo"}}, container()), False),
+            (job({"script": {"text": "echo"}, "background": True}, container()), False),
+            (job({"barrier": {}}, {"script": {"text": "echo"}}, container()), False),
             (job(container(OTHER), container()), False),
             (job(container(streamed=False)), False),
             (job(container(background=True), container(OTHER)), False),  # the other prints meanwhile
