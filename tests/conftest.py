@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
@@ -26,6 +27,10 @@ for _name in (
     os.environ.pop(_name, None)
 
 pytest_plugins = ["airflow_fixtures"]  # of tests/support: one Airflow for all tests that need a whole one
+
+# How fast examples come tells of what else the machine does, not of the code.
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 NOT_APPLICABLE = "not applicable:"
 """How the reason of a skip begins that no machine can avoid (`not applicable: Airflow 3.1 has no such call`)."""
