@@ -24,25 +24,27 @@ _WORDS = {str(verdict): verdict.name.lower() for verdict in Verdict}
 """A verdict as XCom has it -> as labels have it."""
 
 
-def handed_on(context: Any, job: Spec, *, region: str, fail_on: FailOn) -> dict[str, tuple[Known, str]]:
+def handed_on(context: Any, job: Spec, *, region: str, fail_on: FailOn | None) -> dict[str, tuple[Known, str]]:
     """The images of a job that a task before this one has scanned, for its region and kind of machine.
 
     Whatever goes wrong, the image is not among them. Of several scans the nearest task's counts.
 
-    :param fail_on: a scan that it forbids does not count: the image is read anew, and refused for what that shows.
+    :param fail_on: a scan that it forbids does not count: the image is read anew, and refused for what that shows. None
+        where nothing will be read: then a scan for no region counts too, which could not tell all.
     :return: image -> what is known of it, and the task's id.
     """
     from airflow_batchstream.services.scan import platform_of
 
     wanted = {uri for uri in spec.streamed_images(job) if "@" in uri}
-    place = {"region": region, "platform": str(platform_of(spec.machine_type(job)))}
+    refused = _REFUSED_BY[fail_on] if fail_on else ()
+    regions, platform = {region} if fail_on else {region, ""}, str(platform_of(spec.machine_type(job)))
     found: dict[str, tuple[Known, str]] = {}
     for task in _before(context["task"]) if wanted else ():
         for told in _pulled(context["ti"], task):
-            uri, verdict = told.get("pinned"), _WORDS.get(str(told.get("verdict")))
-            if uri not in wanted or uri in found or verdict is None or verdict in _REFUSED_BY[fail_on]:
+            uri, verdict = str(told.get("pinned")), _WORDS.get(str(told.get("verdict")))
+            if uri not in wanted or uri in found or verdict is None or verdict in refused:
                 continue
-            if place.items() <= told.items():
+            if str(told.get("region")) in regions and told.get("platform") == platform:
                 size = told.get("compressed_bytes")
                 found[uri] = Known(uri, uri, verdict, size if isinstance(size, int) else 0), task
         if wanted <= found.keys():

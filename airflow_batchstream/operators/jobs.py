@@ -62,7 +62,8 @@ class CloudBatchStreamingJobOperator(BaseOperator):
     :param enable_image_streaming: set Image streaming where a container runnable does not say; False makes it a plain
         job, whatever the job says.
     :param scan_image: look at the image before anything is submitted, refuse one that Image streaming cannot start, and
-        pin a tag to its digest.
+        pin a tag to its digest. If False, nothing is read; what a scan task before this one has found is known all the
+        same, and refuses nothing.
     :param scan_fail_on: which answers of that look refuse the image: ``"broken"`` (default) where it breaks a rule,
         ``"unknown"`` also where that could not be told, as from a registry that cannot be reached; ``"never"`` none. An
         image that does not exist is always refused.

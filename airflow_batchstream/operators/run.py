@@ -141,10 +141,9 @@ class JobRun:
 
     async def _build(self, job: Spec, endpoint: Endpoint, credentials: Any) -> Spec:
         """The job that is sent: digests in place of tags, and labels that say what a look at its images said."""
-        region, scan = self._request.region, self._op.scan_image
-        fail_on: FailOn = self._fail_on if scan else "never"
+        region, fail_on = self._request.region, self._fail_on if self._op.scan_image else None
         handed = await asyncio.to_thread(handed_on.handed_on, self._context, job, region=region, fail_on=fail_on)
-        if scan:
+        if fail_on:
             self._known = await scanning.scanned(
                 job,
                 region=region,

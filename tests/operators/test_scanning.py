@@ -236,7 +236,7 @@ class TestFailOn:
 def look(image_uri: Any, **arguments: Any) -> tuple[Any, Any]:
     """What a scan task returns, and its XCom ``image_scan``."""
     ti = Try("scan")
-    operator = ImageScanOperator(task_id="scan", image_uri=image_uri, region="europe-west4", **arguments)
+    operator = ImageScanOperator(task_id="scan", image_uri=image_uri, **{"region": "europe-west4"} | arguments)
     return operator.execute({"ti": ti}), ti.xcom[SCAN_KEY]
 
 
@@ -312,6 +312,7 @@ class TestAnImageHandedOnByAScanTask:
             {"verdict": "broken"},
             {"verdict": "?"},
             {"pinned": None},
+            {"pinned": ["not a text"], "region": {}},
         ],
     )
     def test_of_another_place_or_machine_or_answer_is(self, told: dict[str, Any], said: Any, other: Any) -> None:
@@ -410,6 +411,10 @@ class TestAJobWhoseOwnScanIsOff:
         job = After(scan=told | other).run(told["pinned"], scan_image=False)
         assert not {"batchstream-scan", "batchstream-bytes"} & set(in_batch(local, job)["labels"])
         assert (job["digest"], job["streamed"]) == (told["digest"], "requested")
+
+    def test_knows_that_a_scan_for_no_region_could_not_tell_all(self, told: dict[str, Any], tag: str) -> None:
+        anywhere = look(tag, region=None)[1]
+        assert After(scan=anywhere).run(told["pinned"], scan_image=False)["streamed"] == "unknown"
 
     def test_reads_no_registry(self, local: Local, told: dict[str, Any], unreadable: None) -> None:
         assert After(scan=told).run(told["pinned"], scan_image=False)["streamed"] == "eligible"
