@@ -80,12 +80,19 @@ class Planner:
 
     :param platforms: of an index's images; empty for all.
     :param say: gets a line before layers are downloaded.
+    :param largest: bytes uncompressed that all layers may have that are downloaded.
     """
 
     def __init__(
-        self, registry: WritableRegistry, source: Reference, platforms: tuple[Platform, ...], say: Say
+        self,
+        registry: WritableRegistry,
+        source: Reference,
+        platforms: tuple[Platform, ...],
+        say: Say,
+        largest: int = schema1.LARGEST,
     ) -> None:
         self._registry, self._source, self._platforms, self._say = registry, source, platforms, say
+        self._largest, self._measured = largest, 0
         self._plan = Plan()
 
     async def plan(self) -> Plan:
@@ -229,11 +236,12 @@ class Planner:
         self._say(f"{self._source} is of schema 1, which does not tell what its layers are: reading {layers}, {total}.")
         found = {}
         for digest in digests:
-            measuring = schema1.Measuring(digest)
+            measuring = schema1.Measuring(digest, self._largest, self._measured)
             async with self._registry.layer(self._source, digest) as pieces:
                 async for piece in pieces:
                     measuring.feed(piece)
             found[digest] = measuring.done()
+            self._measured += max(found[digest].unpacked, found[digest].size)
         return found
 
 

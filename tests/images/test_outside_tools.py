@@ -195,6 +195,8 @@ class TestSkopeo:
         skopeo.convert(plain, name, "--format=v2s1")
         assert broken(look(name)) == ["image-manifest-schema"]
         assert has_owners(mended(name, like=plain))
+        skopeo.convert(name, f"{name}-back", "--format=v2s2")  # the other way, which the repair's bound names
+        assert look(f"{name}-back").verdict is Verdict.HOLDS
 
     def test_what_it_encrypts(self, skopeo: Skopeo, plain: str, look: Look, tmp_path: Path) -> None:
         name = f"{REPOSITORY}/skopeo:secret"

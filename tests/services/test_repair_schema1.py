@@ -12,12 +12,16 @@ import pytest
 import small_images as make
 from writable_registry import WritableRegistry
 
+from airflow_batchstream.clients.registry_write import WritableRegistry as Client
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.images import rewrite
+from airflow_batchstream.core.images.documents import ManifestError
+from airflow_batchstream.core.images.reference import parse
 from airflow_batchstream.core.images.repaired import Repair, table
 from airflow_batchstream.services.repair import repair
+from airflow_batchstream.services.repair_plan import Plan, Planner
 from airflow_batchstream.services.scan import scan
 
 NAME, OTHER = "us-docker.pkg.dev/acme/batch/old", "us-docker.pkg.dev/acme/elsewhere/old"
@@ -98,6 +102,22 @@ class TestAnImageOfSchema1:
         with pytest.raises(ImageRefused, match="not there for linux/arm64; it is for linux/amd64"):
             mend(registry, platforms=["linux/arm64"])
         assert not [told for told in registry.seen if "/blobs/" in told.path]
+
+    @pytest.mark.parametrize("largest", [len(A + B), len(A + B) - 1])
+    def test_has_a_bound_on_what_all_its_layers_are_uncompressed(
+        self, registry: WritableRegistry, largest: int
+    ) -> None:
+        put(registry, A, B, A)
+
+        async def plan() -> Plan:
+            async with Client(Endpoint.local(registry.address).emulator, None) as client:
+                return await Planner(client, parse(f"{NAME}:1"), (), lambda _: None, largest).plan()
+
+        if largest == len(A + B):
+            assert asyncio.run(plan()).parts[0].converted
+        else:
+            with pytest.raises(ManifestError, match=f"more than {largest:,} bytes uncompressed up to sha256:"):
+                asyncio.run(plan())
 
     def test_has_its_layers_read_and_not_moved(self, registry: WritableRegistry) -> None:
         put(registry, A, B)

@@ -20,7 +20,7 @@ from airflow_batchstream.core.images.reference import read_digest
 from airflow_batchstream.core.images.rewrite import to_json
 
 LARGEST = 64 * 1024**3
-"""Bytes that a layer may have uncompressed: more than any image that a boot disk holds."""
+"""Bytes that all layers of an image, or of an index's images, may have uncompressed: hours of reading are no repair."""
 _CONFIG = "application/vnd.docker.container.image.v1+json"
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 _GZIP = b"\x1f\x8b"
@@ -124,11 +124,12 @@ class Measuring:
     """Finds out what a layer is, from its bytes piece by piece, in little memory.
 
     :param digest: that the bytes must have.
-    :param largest: bytes uncompressed at which reading stops.
+    :param largest: bytes at which reading stops, uncompressed or not.
+    :param before: bytes of those that layers before it have taken.
     """
 
-    def __init__(self, digest: str, largest: int = LARGEST) -> None:
-        self._digest, self._largest = digest, largest
+    def __init__(self, digest: str, largest: int = LARGEST, before: int = 0) -> None:
+        self._digest, self._largest, self._before = digest, largest, before
         self._packed = hashlib.new(digest.partition(":")[0])
         self._plain = hashlib.sha256()
         self._size = self._unpacked = 0
@@ -143,6 +144,7 @@ class Measuring:
         """
         self._packed.update(piece)
         self._size += len(piece)
+        self._bounded(self._size)  # many members of nothing never grow
         if not self._kind:
             self._start += piece
             if len(self._start) < len(_GZIP):
@@ -183,5 +185,11 @@ class Measuring:
     def _take(self, plain: bytes) -> None:
         self._plain.update(plain)
         self._unpacked += len(plain)
-        if self._unpacked > self._largest:
-            raise ManifestError(f"the layer {self._digest} has more than {self._largest:,} bytes uncompressed")
+        self._bounded(self._unpacked)
+
+    def _bounded(self, size: int) -> None:
+        if self._before + size > self._largest:
+            raise ManifestError(
+                f"its layers have more than {self._largest:,} bytes uncompressed up to {self._digest}, the most that is "
+                "read: build and push it again, or convert it yourself (skopeo copy --format v2s2)"
+            )

@@ -62,6 +62,16 @@ class TestALayerMeasured:
             measuring.feed(bomb)
         assert measuring._unpacked < 3_000_000
 
+    def test_that_never_unpacks_to_anything_is_left_at_the_bound(self) -> None:
+        nothing = gzip.compress(b"", mtime=0) * 100
+        with pytest.raises(ManifestError, match="more than 1,000 bytes uncompressed"):
+            measure(nothing, 500, largest=1_000)
+
+    def test_counts_what_the_layers_before_it_took(self) -> None:
+        assert measure(make.gz(A), largest=20_000, before=20_000 - len(A)).unpacked == len(A)
+        with pytest.raises(ManifestError, match=r"more than 20,000 .*: build and push it again, or convert it"):
+            measure(make.gz(A), largest=20_000, before=20_001 - len(A))
+
 
 def schema_1(*steps: tuple[str, dict[str, Any]]) -> bytes:
     """A manifest of steps, the lowest first, as (blob's digest, v1Compatibility)."""
