@@ -190,6 +190,6 @@ class Measuring:
     def _bounded(self, size: int) -> None:
         if self._before + size > self._largest:
             raise ManifestError(
-                f"its layers have more than {self._largest:,} bytes uncompressed up to {self._digest}, the most that is "
-                "read: build and push it again, or convert it yourself (skopeo copy --format v2s2)"
+                f"its layers have more than {self._largest:,} bytes uncompressed up to {self._digest}, the most "
+                "that is read: build and push it again, or convert it yourself (skopeo copy --format v2s2)"
             )
