@@ -59,7 +59,10 @@ def _in_artifact_registry(reference: Reference, region: str) -> list[Finding]:
     if reference.is_artifact_registry:
         return [_holds(rule, shown, f"{reference.registry} is Artifact Registry.")]
     if usual := reference.usual:
-        says = f"{reference.registry} is a regional endpoint, Google's page on streaming names *-docker.pkg.dev only."
+        says = (
+            f"{reference.registry} is a regional endpoint of Artifact Registry; Google's page on streaming names "
+            "LOCATION-docker.pkg.dev only."
+        )
         remedy = f"Write {usual}, which is the same image, {PLAIN_JOB}."
     elif reference.is_container_registry:
         says = f"{reference.registry} is Container Registry; only images in Artifact Registry are streamed."
