@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import resource
 import tarfile
 import time
@@ -27,6 +28,20 @@ def headers_only(count: int = 1, comment: str = "a commit") -> bytes:
     """A tar of global headers, as ``git archive`` begins one."""
     header = tarfile.TarInfo().create_pax_global_header({"comment": comment})
     return header * count + bytes(1024)
+
+
+def header(at: int, field: bytes, *, signed: bool = False, of: bytes | None = None) -> bytes:
+    """A tar's header with other bytes in a field, and a checksum that is right.
+
+    :param signed: the checksum is of signed bytes, as some old programs make it.
+    :param of: the header; without, an entry's.
+    """
+    whole = bytearray(of or make.tar({"a": b""})[:512])
+    whole[at : at + len(field)] = field
+    whole[148:156] = b" " * 8
+    summed = sum(byte - 256 if signed and byte > 127 else byte for byte in whole)
+    whole[148:156] = b"%06o\0 " % summed
+    return bytes(whole)
 
 
 def resident() -> int:
@@ -63,6 +78,14 @@ class TestAnEmptyLayer:
         packed = b"".join(gzip.compress(bytes(512), level) for level in (1, 6, 9))
         assert look_into(packed + bytes(100)).inside is Inside.EMPTY
 
+    def test_may_have_as_many_headers_as_are_read(self) -> None:
+        assert look_into(headers_only(100)).inside is Inside.EMPTY
+
+    def test_may_tell_the_size_of_a_header_in_binary(self) -> None:
+        first, rest = headers_only()[:512], headers_only()[512:]
+        size = int(first[124:135], 8)
+        assert look_into(header(124, b"\x80" + size.to_bytes(11, "big"), of=first) + rest) == Look(Inside.EMPTY)
+
     @pytest.mark.parametrize("zeros", [0, 1024, 10_240, 5 * 1024**2, 60 * 1024**2])
     def test_may_be_compressed_with_zstd(self, zeros: int) -> None:
         assert look_into(zstd.compress(bytes(zeros))) == Look(Inside.EMPTY)
@@ -86,6 +109,15 @@ class TestALayerWithEntries:
         assert look_into(gzip.compress(out.getvalue())) == Look(Inside.ENTRIES)
         assert look_into(out.getvalue()) == Look(Inside.ENTRIES)
 
+    def test_may_have_fields_without_an_end_and_a_checksum_of_signed_bytes(self) -> None:
+        for odd in (header(136, b"7" * 12), header(0, b"\xe4\xff", signed=True), header(0, b"\xe4\xff")):
+            assert look_into(odd + bytes(1024)) == Look(Inside.ENTRIES)
+
+    def test_may_come_behind_gzip_that_looks_back_over_32_kib(self) -> None:
+        far = random.Random(1).randbytes(16_000).hex() * 2
+        blob = gzip.compress(headers_only(1, far)[:-1024] + make.tar({"a": b"1"}))
+        assert look_into(blob) == Look(Inside.ENTRIES)
+
     def test_in_a_later_member_is_not_empty(self) -> None:
         data = headers_only()[:-1024] + make.tar({"a": b"1"})
         for compress in (gzip.compress, zstd.compress):
@@ -105,7 +137,7 @@ class TestWhatCouldNotBeTold:
             (b"no tar" * 200, "no tar"),
             (b"no tar", "ends too early"),
             (headers_only()[:600], "ends too early"),
-            (headers_only(200), "global headers"),
+            (headers_only(101), "more than 100 global headers"),
             (gzip.compress(bytes(200 * 1024**2), 9), "more than 134,217,728 bytes"),
             (ZSTD_OF_1024_ZEROS[:-1], "zstd ends too early"),
             (ZSTD_OF_1024_ZEROS + SKIPPED[:-1], "zstd ends too early"),

@@ -106,6 +106,9 @@ class TestSchema1:
         assert manifest({}, SCHEMA_1).schema == 1
         assert manifest({}, SCHEMA_1_SIGNED).schema == 1
 
+    def test_by_its_version_alone(self) -> None:
+        assert manifest({"schemaVersion": 1, "config": descriptor("x"), "layers": []}, OCI_MANIFEST).schema == 1
+
     def test_layers_are_turned_lowest_first(self) -> None:
         top, base = "sha256:" + "1" * 64, "sha256:" + "2" * 64
         read = manifest(self.BODY | {"fsLayers": [{"blobSum": top}, {"blobSum": base}]})
@@ -258,11 +261,15 @@ class TestMalformedDocuments:
             (b'{"size": NaN}', "NaN is no JSON number"),
             (b'{"schemaVersion": ' + b"1" * 5000 + b"}", "not JSON"),
             (make.as_json({"schemaVersion": 2}), "neither"),
+            (make.as_json({"schemaVersion": 2, "layers": []}), "neither"),
+            (make.as_json({"schemaVersion": 2, "config": descriptor("x")}), "neither"),
             (make.as_json(plain([]) | {"layers": {}}), "`layers` has an object where a list belongs"),
             (make.as_json(plain([]) | {"config": [1]}), "`config` has a list where an object belongs"),
             (make.as_json(plain([descriptor("x", size=-1)])), r"layers\[0\].size is -1"),
             (make.as_json(plain([descriptor("x", size=True)])), "`size` has true or false"),
             (make.as_json(plain([descriptor("x", size=10**30)])), "a number of bytes belongs here"),
+            (make.as_json(plain([descriptor("x", size=2**63)])), "a number of bytes belongs here"),
+            (make.as_json(plain([descriptor("x", size=1.0)])), "`size` has a number where a whole number belongs"),
             (
                 make.as_json(plain([descriptor("x", digest="sha256:../../etc/passwd")])),
                 r"layers\[0\].digest: .*no digest",
@@ -273,6 +280,10 @@ class TestMalformedDocuments:
     def test_are_refused_with_the_place(self, body: bytes, words: str) -> None:
         with pytest.raises(ManifestError, match=words):
             read_manifest("", body)
+
+    @pytest.mark.parametrize("size", [0, 2**63 - 1])
+    def test_a_size_at_either_end_is_read(self, size: int) -> None:
+        assert manifest(plain([descriptor(make.OCI_LAYER, size=size)])).layers[0].size == size
 
     def test_half_characters_are_made_printable(self) -> None:
         read = read_config(b'{"history": [{"created_by": "\\ud800"}]}')

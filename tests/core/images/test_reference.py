@@ -35,10 +35,20 @@ class TestANameIsReadInItsParts:
             ("python:3.12", "docker.io/library/python:3.12"),
             ("acme/tool", "docker.io/acme/tool"),
             ("docker.io/python", "docker.io/library/python"),
+            ("us-docker.pkg.dev.example.com", "docker.io/library/us-docker.pkg.dev.example.com"),
         ],
     )
     def test_without_a_host_it_is_docker_hubs_and_that_is_made_visible(self, text: str, whole: str) -> None:
         assert str(parse(text)) == whole
+
+    def test_as_long_as_it_may_be_it_is_read(self) -> None:
+        longest = "us-docker.pkg.dev/" + "p/r/" + "i" * 251 + ":" + "t" * 128
+        assert str(parse(longest)) == longest
+        longest = f"{'a' * 1022}/i"
+        assert len(longest) == 1024
+        with pytest.raises(ValueError, match="the path has 1024 characters"):
+            parse(longest)
+        assert parse("localhost:65535/i").registry == "localhost:65535"
 
     def test_the_digest_decides_over_the_tag_and_latest_stands_for_none(self) -> None:
         assert parse(f"localhost/i:1@{SHA256}").target == SHA256
@@ -81,6 +91,8 @@ class TestGooglesRegistries:
             ("docker.pkg.dev", None),
             ("us-docker.pkg.dev.evil.example", None),
             ("us-docker.pkg.dev:443", None),
+            ("us-dockerxpkg.dev", None),
+            ("us-docker.pkgxdev", None),
             ("us-python.pkg.dev", None),
             ("a.us-docker.pkg.dev", None),
         ],
@@ -99,6 +111,8 @@ class TestGooglesRegistries:
             ("asia.gcr.io/example.com/p/i", "asia-docker.pkg.dev/example.com/p/asia.gcr.io/i"),
             ("gcr.io/p", None),
             ("k8s.gcr.io/p/i", None),
+            ("au.gcr.io/p/i", None),
+            ("gcr.io.example.com/p/i", None),
             ("us-docker.pkg.dev/p/r/i", None),
         ],
     )
@@ -128,6 +142,15 @@ class TestWhatIsNoNameIsToldWhatWasMeant:
             ("us_docker.pkg.dev/p/r/i", "is no host"),
             ("us-docker.pkg.dev:http/p/r/i", "is no host"),
             ("localhost:99999/i", "99999 is no port"),
+            ("localhost:65536/i", "65536 is no port"),
+            ("localhost:0/i", "0 is no port"),
+            ("localhost:/i", "is no host"),
+            ("localhost:000443/i", "is no host"),
+            ("[::1/i", "is no host"),
+            ("[localhost]:80/i", "is no host"),
+            ("-us-docker.pkg.dev/p/r/i", "is no host"),
+            ("us-docker.-pkg.dev/p/r/i", "is no host"),
+            ("us-docker.pkg-.dev/p/r/i", "is no host"),
             ("us-docker.pkg.dev", "write us-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE"),
             ("us-docker.pkg.dev/", "names no image"),
             ("us-docker.pkg.dev//r/i", "empty part"),
@@ -144,7 +167,12 @@ class TestWhatIsNoNameIsToldWhatWasMeant:
             ("us-docker.pkg.dev/p/r/i@sha256:abc", "these are 3 characters"),
             ("us-docker.pkg.dev/p/r/i@" + SHA256.upper(), "is no digest"),
             ("us-docker.pkg.dev/p/r/i@md5:" + "a" * 32, "is no digest"),
-            ("us-docker.pkg.dev/p/r/" + "i" * 300, "255 are allowed"),
+            ("us-docker.pkg.dev/p/r/i@sha256:" + "a" * 63, "these are 63 characters"),
+            ("us-docker.pkg.dev/p/r/i@sha256:" + "A" * 64, "lower-case"),
+            ("us-docker.pkg.dev/p/r/i@sha512:" + "a" * 127, "sha512 has 128"),
+            (f"us-docker.pkg.dev/p/r/i@{SHA256}0", "these are 65 characters"),
+            (f"us-docker.pkg.dev/p/r/i@{SHA256}@{SHA256}", "is no digest"),
+            ("us-docker.pkg.dev/p/r/" + "i" * 252, "the path has 256 characters, 255 are allowed"),
         ],
     )
     def test_with_the_way_out(self, text: str, words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from itertools import pairwise
 from typing import Any
 
@@ -40,6 +41,11 @@ class TestALayerMeasured:
     @given(data=st.binary(max_size=300).filter(lambda data: not data.startswith(b"\x1f\x8b")), piece=st.integers(1, 50))
     def test_that_is_not_compressed_is_itself(self, data: bytes, piece: int) -> None:
         assert measure(data, piece) == Measured(len(data), make.sha256(data), len(data), False)
+
+    def test_may_be_gzip_that_looks_back_over_32_kib(self) -> None:
+        far = random.Random(1).randbytes(32_000) * 2
+        assert len(make.gz(far)) < 40_000
+        assert measure(make.gz(far)).diff_id == make.sha256(far)
 
     def test_with_other_bytes_than_its_digest_is_refused(self) -> None:
         measuring = Measuring(make.sha256(b"other"))
