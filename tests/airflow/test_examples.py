@@ -24,6 +24,8 @@ class TestExample1:
         assert runnable["container"]["imageUri"] == pinned
         assert runnable["container"]["enableImageStreaming"] is True
 
+        assert run.task("job").xcom("batch_job")["streamed"] == "eligible"  # though the job's own scan is off
+
         log = run.task("job").log()
         for n in range(2):
             assert [(line.level, line.text) for line in log if line.logger == f"batch.group0.{n}"] == [
@@ -114,7 +116,12 @@ class TestExample7:
         job = batch.job(run.task("job").xcom("batch_job")["name"])
         (runnable,) = job["taskGroups"][0]["taskSpec"]["runnables"]
         assert runnable["container"]["imageUri"] == run.task("scan").xcom()
-        assert run.task("scan").xcom("image_scan")["verdict"] == "holds"
+        scanned = run.task("scan").xcom("image_scan")
+        assert scanned["verdict"] == job["labels"]["batchstream-scan"] == "holds"
+        assert job["labels"]["batchstream-bytes"] == str(scanned["compressed_bytes"])
+        said = [line.text for line in run.task("job").log()]
+        assert any("is as the task scan scanned it (holds): it is not read again" in text for text in said)
+        assert any("Image streaming: eligible: the scan found the rules kept" in text for text in said)
 
 
 class TestExample8:

@@ -235,6 +235,8 @@ class TestWorkerStops:
         assert task.wait("success", try_number=2, within=120) == "success"
         assert task.xcom()["name"] == job["name"]
         assert task.xcom()["uid"] == job["uid"]
+        assert "may be streamed: every rule" in words(task.log(1))
+        assert "may be streamed: every rule" not in words(task.log(2))  # what runs was looked at
         assert "is RUNNING: adopted, not created again" in words(task.log(2))
         first, second = (container(task.log(n)) for n in (1, 2))
         whole = [("info", f"tick {n}") for n in range(50)] + [("info", "done")]

@@ -84,6 +84,13 @@ class TestMappedJobs:
         assert any("is as the task scan scanned it (holds): it is not read again" in text for text in said)
         assert not any("may be streamed: every rule" in text for text in said)
 
+    def test_whose_own_scan_is_off_know_what_a_mapped_scan_behind_a_gate_has_found(
+        self, runs: dict[str, Run], batch: BatchRest
+    ) -> None:
+        task = succeeded(runs["mapped"].task("behind_a_gate"))
+        assert task.xcom()["streamed"] == "eligible"
+        assert group_of(batch, task)[0]["labels"]["batchstream-scan"] == "holds"
+
     def test_are_read_together_by_the_next_task(self, runs: dict[str, Run]) -> None:
         found = succeeded(runs["mapped"].task("words")).xcom()
         assert len(found) == 4

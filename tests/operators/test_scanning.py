@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from odd_images import empty_tar, with_layer
 from small_images import tar
 
-from airflow_batchstream.core.errors import ImageRefused, InvalidInput
+from airflow_batchstream.core.errors import ImageRefused, InvalidInput, JobFailed
 from airflow_batchstream.core.images.reference import parse
 from airflow_batchstream.core.jobs import identity
 from airflow_batchstream.emulator.images.build import ImageSpec, build
@@ -192,6 +193,39 @@ class TestARetryThatAdoptsTheJob:
         said = capsys.readouterr().out
         assert "adopted, not created again" in said
         assert "may be streamed: every rule" not in said
+
+
+class TestARetryAfterAJobThatFailed:
+    def test_runs_what_its_tag_stands_for_by_now(self, local: Local, tag: str, images: dict[str, Layout]) -> None:
+        task = a_task()
+        failing = {"commands": ["exit 3"], "wait_for_completion": True, "polling_period_seconds": 0.3}
+        with pytest.raises(JobFailed) as first:
+            run(Try(task), image_uri=tag, **failing)
+        push(images["two"], parse(tag), local.address)
+        again = run(Try(task, 2), image_uri=tag, **failing | {"commands": ["true"]})
+        assert (first.value.job["name"][-2:], again["name"][-2:]) == ("-1", "-2")
+        assert again["digest"] == look(tag)[1]["digest"] != first.value.job["digest"]
+        assert in_batch(local, again)["labels"]["batchstream-digest"] == identity.digest_label(again["digest"])
+
+    def test_is_refused_where_that_breaks_a_rule_by_now(
+        self, local: Local, tag: str, images: dict[str, Layout]
+    ) -> None:
+        task = a_task()
+        with pytest.raises(JobFailed):
+            run(Try(task), image_uri=tag, commands=["exit 3"], wait_for_completion=True, polling_period_seconds=0.3)
+        push(images["empty"], parse(tag), local.address)
+        with pytest.raises(AirflowFailException, match="cannot be streamed"):
+            run(Try(task, 2), image_uri=tag)
+
+
+class TestATagThatMoves:
+    def test_between_scan_and_run_does_not_matter(
+        self, local: Local, tag: str, images: dict[str, Layout], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        told = look(tag)[1]
+        push(images["two"], parse(tag), local.address)
+        After(scan=told).run(told["pinned"], wait_for_completion=True, polling_period_seconds=0.3)
+        assert set(re.findall(r"\] (one|two)\b", capsys.readouterr().out)) == {"one"}
 
 
 class TestABrokenImage:

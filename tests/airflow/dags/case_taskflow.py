@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import airflow.sdk
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param, task, task_group
 
 from airflow_batchstream.core.errors import JobFailed
@@ -87,6 +88,10 @@ with DAG(dag_id="case_taskflow_xcom", schedule=None, catchup=False):
 with DAG(dag_id="case_taskflow_mapped", schedule=None, catchup=False):
     scan = ImageScanOperator(task_id="scan", image_uri=IMAGE, region=PLACE["region"])
     job("handed_on", "echo handed on", image_uri=scan.output)
+
+    scans = ImageScanOperator.partial(task_id="scans", region=PLACE["region"]).expand(image_uri=[IMAGE])
+    pinned = "{{ ti.xcom_pull(task_ids='scans', map_indexes=0) }}"
+    scans >> EmptyOperator(task_id="gate") >> job("behind_a_gate", "echo hello", image_uri=pinned, scan_image=False)
 
     @task
     def images(pinned: str) -> list[str]:
