@@ -21,6 +21,8 @@ from airflow_batchstream.core.jobs.model import Owner, Spec
 LONGEST_ID = 63
 LONGEST_LABEL = 63
 
+OUR_LABELS = "batchstream-"
+"""What the names of labels begin with that a user may not set: a job that somebody exported carries old ones."""
 ID_LABEL = "batchstream-id"
 TASK_LABEL = "batchstream-task"
 SPEC_LABEL = "batchstream-spec"

@@ -9,14 +9,7 @@ from typing import Any
 
 from airflow_batchstream.core.findings import Finding
 from airflow_batchstream.core.images.locations import MULTI_REGIONS
-from airflow_batchstream.core.jobs.identity import (
-    DIGEST_LABEL,
-    ID_LABEL,
-    LONGEST_ID,
-    SCAN_LABEL,
-    SPEC_LABEL,
-    TASK_LABEL,
-)
+from airflow_batchstream.core.jobs.identity import ID_LABEL, LONGEST_ID, OUR_LABELS, SPEC_LABEL, TASK_LABEL
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.rulebook import Asked, mapping, refused, runnables
 from airflow_batchstream.core.jobs.schema import templated
@@ -116,7 +109,7 @@ def _label(path: str, key: str, value: Any) -> Iterator[Finding]:
         yield refused(
             "labels", path, key, f"{key!r} starts with goog- or google-, which Google reserves.", "Name it otherwise."
         )
-    elif key in (*OURS, SCAN_LABEL, DIGEST_LABEL):
+    elif key.startswith(OUR_LABELS):
         says = f"{key!r} is how a retry finds its own job."
         yield refused("labels", path, key, says, "Leave it out; it is set for you.")
     elif not re.fullmatch(r"[^\W\d_][\w-]{0,62}", key) or key != key.lower():

@@ -287,7 +287,9 @@ class TestLabels:
         places[where]["labels"] = {key: "x"}
         assert "which Google reserves" in refused(written)[f"{where}.labels.{key}"]
 
-    @pytest.mark.parametrize("key", [f"batchstream-{x}" for x in ("id", "task", "spec", "scan", "digest")])
+    @pytest.mark.parametrize(
+        "key", [f"batchstream-{x}" for x in ("id", "task", "spec", "scan", "digest", "bytes", "new")]
+    )
     def test_those_by_which_a_retry_finds_its_job_are_ours(self, key: str) -> None:
         assert "Leave it out" in refused(job(labels={key: "x"}))[f"job.labels.{key}"]
 
