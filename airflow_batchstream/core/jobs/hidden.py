@@ -17,7 +17,7 @@ _TOKEN = re.compile(
       | (?P<bare>\\.|[^\s;&|()`'"\\$]+|.)""",
     re.VERBOSE | re.DOTALL,
 )
-_PROGRAMS = frozenset({"docker", "podman", "nerdctl"})
+_PROGRAMS = frozenset({"docker", "podman", "nerdctl", "docker-compose", "podman-compose"})
 _GROUPS = frozenset({"container", "compose"})
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 _BEFORE = re.compile(
@@ -78,12 +78,19 @@ def _run(line: int, words: list[str], depth: int) -> Iterator[tuple[int, str]]:
         flags = [i for i, word in enumerate(rest) if re.fullmatch(r"-[a-z]*c", word)]
         if flags and flags[0] + 1 < len(rest):
             yield from _found(rest[flags[0] + 1], line, depth + 1)
-    elif program in _PROGRAMS:
-        after = _without_options(rest[1:])
-        if after and after[0] in _GROUPS:
-            after = _without_options(after[1:])
-        if after and after[0] == "run":
-            yield line, f"{program} run"
+    elif program in _PROGRAMS and (what := _starts(program, rest[1:])):
+        yield line, what
+
+
+def _starts(program: str, words: list[str]) -> str:
+    """What starts a container, if these words do."""
+    after = _without_options(words)
+    composes = program.endswith("-compose") or after[:1] == ["compose"]
+    if after and after[0] in _GROUPS:
+        after = _without_options(after[1:])
+    if after[:1] == ["run"]:
+        return f"{program} run"
+    return f"{program.removesuffix('-compose')} compose up" if composes and after[:1] == ["up"] else ""
 
 
 def _without_prefix(words: list[str]) -> list[str]:

@@ -53,6 +53,20 @@ class TestScriptsThatStartContainers:
         script = f"#!/bin/sh\nset -e\n{program} run busybox\necho\n{program} run busybox\n"
         assert containers_run(script) == [(3, f"{program} run"), (5, f"{program} run")]
 
+    @pytest.mark.parametrize(
+        ("script", "what"),
+        [
+            ("docker compose up -d", "docker compose up"),
+            ("docker-compose -f a.yaml up", "docker compose up"),
+            ("podman-compose up", "podman compose up"),
+            ("docker-compose run service", "docker-compose run"),
+            ("docker compose down", None),
+            ("docker up", None),
+        ],
+    )
+    def test_by_a_compose_file_too(self, script: str, what: str | None) -> None:
+        assert [found for _, found in containers_run(script)] == ([what] if what else [])
+
 
 class TestScriptsThatDoNot:
     @pytest.mark.parametrize(
