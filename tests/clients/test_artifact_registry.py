@@ -41,9 +41,15 @@ class TestTheQuestion:
         (seen,) = hostile.seen
         assert (seen.host, seen.path, seen.authorization) == (HOST, f"/v1/{NAME}", "Bearer t")
 
-    def test_keeps_the_colon_of_a_domain_scoped_project(self, hostile: HostileRegistry) -> None:
-        ask(hostile, "us-docker.pkg.dev/example.com/acme/batch/train")
-        assert hostile.seen[0].path == "/v1/projects/example.com:acme/locations/us/repositories/batch"
+    def test_keeps_the_colon_of_a_domain_scoped_project_on_its_way(self, hostile: HostileRegistry) -> None:
+        detour = Detour(hostile.address)
+
+        async def go() -> None:
+            async with Registry(token=Tokens("t"), transport=detour) as registry:
+                await registry.repository(parse("us-docker.pkg.dev/example.com/acme/batch/train"))
+
+        asyncio.run(go())
+        assert detour.asked == [f"https://{HOST}/v1/projects/example.com:acme/locations/us/repositories/batch"]
 
     def test_is_asked_once_however_many_images_a_repository_has(self, hostile: HostileRegistry) -> None:
         images = [f"us-docker.pkg.dev/acme/{repository}/train{i}" for i in range(30) for repository in ("a", "b")]

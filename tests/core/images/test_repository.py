@@ -75,6 +75,11 @@ class TestTheMode:
     def test_that_is_new_is_not_guessed(self) -> None:
         assert answer(mode="MIRROR_REPOSITORY").untold == "it has the mode MIRROR_REPOSITORY, which is not known here"
 
+    @pytest.mark.parametrize("priority", [float("inf"), float("nan"), "x", [1]])
+    def test_with_a_priority_that_is_no_number_is_untold(self, priority: Any) -> None:
+        config = {"upstreamPolicies": [{"repository": NAME, "priority": priority}]}
+        assert answer(mode="VIRTUAL_REPOSITORY", virtualRepositoryConfig=config).untold == "the answer cannot be read"
+
     @given(st.binary() | st.recursive(st.none() | st.floats() | st.text(), lambda x: st.lists(x)).map(json.dumps))
     def test_of_any_bytes_is_a_mode_or_untold(self, body: bytes | str) -> None:
         found = read(NAME, body if isinstance(body, bytes) else body.encode())
