@@ -58,6 +58,8 @@ class TestWhetherALocationContainsARegion:
             ("us-central1", ""),
             ("", "us-central1"),
             ("us", "somewhere"),
+            ("us-central1", "somewhere"),
+            ("us-central1-a", "us-east1"),
         ],
     )
     def test_what_is_not_known_is_not_guessed(self, location: str, region: str) -> None:

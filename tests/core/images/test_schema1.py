@@ -75,6 +75,7 @@ class TestALayerMeasured:
 
     def test_counts_what_the_layers_before_it_took(self) -> None:
         assert measure(make.gz(A), largest=20_000, before=20_000 - len(A)).unpacked == len(A)
+        assert measure(make.gz(A), largest=len(A)).unpacked == len(A)
         with pytest.raises(ManifestError, match=r"more than 20,000 .*: build and push it again, or convert it"):
             measure(make.gz(A), largest=20_000, before=20_001 - len(A))
 
