@@ -385,7 +385,7 @@ class TestAnImageHandedOnByAScanTask:
         disk = {"allocationPolicy": {"instances": [{"policy": {"bootDisk": {"sizeGb": 30}}}]}}
         large = told | {"compressed_bytes": 20_000_000_000}
         After(scan=large).run(told["pinned"], job=disk)
-        warned = "bootDisk.sizeGb: is 30 GB, of which some 24.0 GB are free, and the images are some 55.9 GB unpacked"
+        warned = "bootDisk.sizeGb: is 30 GB: some 24.0 GB are free, and the images are some 55.9 GB unpacked"
         assert warned in said()
         After(scan=large).run(told["pinned"], job=disk, scan_image=False)
         assert warned in said()

@@ -54,8 +54,8 @@ def boot_disk_room(spec: Spec, compressed_bytes: int) -> Iterator[Finding]:
         return
     free = max(0, disk.size - SYSTEM_GB * _GB)
     says = (
-        f"{disk.told}, of which some {_gb(free)} are free, and the images are some {_gb(needed)} unpacked: an "
-        f"estimate, {UNPACKED} times their compressed size. They are downloaded to it in the background."
+        f"{disk.told}: some {_gb(free)} are free, and the images are some {_gb(needed)} unpacked, an estimate of "
+        f"{UNPACKED} times their compressed size. They are downloaded to it in the background."
     )
     enough = math.ceil(needed / _GB) + SYSTEM_GB
     where = "it" if disk.path == _SIZE else f"{_SIZE}, which counts in its place,"
@@ -72,7 +72,6 @@ def _boot_disk(spec: Spec) -> Disk | None:
         return Disk(_SIZE, size, given * _GB, f"is {given:,} GB") if given and given > 0 else None
     if boot.get("image", "batch-cos") not in _OWN_IMAGES:
         return None
-    brings = f"the {BROUGHT_GB} GB, about, that Batch's own VM images bring"
     for group_path, group, task in tasks(spec):
         extra = mapping(task, "computeResource").get("bootDiskMib", 0)
         mib, sharing = number(extra), _sharing(group)
@@ -80,10 +79,10 @@ def _boot_disk(spec: Spec) -> Disk | None:
             return None
         if mib > 0 and sharing:
             each = f" for each of {sharing:,} tasks" if sharing > 1 else ""
-            told = f"adds {_gb(mib * _MIB)}{each} to {brings}"
+            told = f"adds {_gb(mib * _MIB)}{each} to the {BROUGHT_GB} GB or so of Batch's own VM images"
             path = f"{group_path}.taskSpec.computeResource.bootDiskMib"
             return Disk(path, extra, BROUGHT_GB * _GB + mib * _MIB * sharing, told)
-    return Disk(_SIZE, None, BROUGHT_GB * _GB, f"is not set: the disk has {brings}")
+    return Disk(_SIZE, None, BROUGHT_GB * _GB, f"is not set, and Batch's own VM images have {BROUGHT_GB} GB or so")
 
 
 def _boot(spec: Spec) -> dict[str, Any] | None:

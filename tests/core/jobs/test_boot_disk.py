@@ -34,10 +34,8 @@ class TestADiskOfASizeOfItsOwn:
             SIZE,
             "30",
         )
-        assert found.says.startswith(
-            "is 30 GB, of which some 24.0 GB are free, and the images are some 24.0 GB unpacked"
-        )
-        assert "an estimate, 3 times their compressed size" in found.says
+        assert found.says.startswith("is 30 GB: some 24.0 GB are free, and the images are some 24.0 GB unpacked")
+        assert "an estimate of 3 times their compressed size" in found.says
         assert found.remedy == "Set it to 31 or more."
         assert room(with_disk(sizeGb="30"), 8 * GIB) == []
 
@@ -72,7 +70,7 @@ class TestADiskThatTheJobDoesNotSize:
     def test_is_as_large_as_the_vm_image_of_batch_s_own(self, written: dict[str, Any]) -> None:
         (found,) = room(written, 9 * GIB)
         assert found.path == SIZE
-        assert found.says.startswith("is not set: the disk has the 30 GB, about, that Batch's own VM images bring")
+        assert found.says.startswith("is not set, and Batch's own VM images have 30 GB or so: some 24.0 GB are free")
         assert found.remedy == "Set it to 33 or more."
         assert room(written, 8 * GIB) == []
 
@@ -103,9 +101,7 @@ class TestWhatTheTasksAdd:
     def test_comes_on_top_of_the_vm_image(self) -> None:
         (found,) = room(with_disk("10240"), 12 * GIB)
         assert (found.path, found.value) == (EXTRA, "10240")
-        assert found.says.startswith(
-            "adds 10.0 GB to the 30 GB, about, that Batch's own VM images bring, of which some 34.0 GB are free"
-        )
+        assert found.says.startswith("adds 10.0 GB to the 30 GB or so of Batch's own VM images: some 34.0 GB are free")
         assert found.remedy == f"Set {SIZE}, which counts in its place, to 42 or more."
         assert room(with_disk("10240"), 11 * GIB) == []
 
