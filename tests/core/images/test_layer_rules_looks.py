@@ -112,6 +112,10 @@ class TestOneThatIsNotRead:
         (one,) = [one for one in rules.check(image([4064]), region="us-central1") if one.verdict is Verdict.UNKNOWN]
         assert "more than 4 MiB of zeros can be as small" in one.says
 
+    def test_without_a_diff_id_has_a_reason_of_its_own(self) -> None:
+        found = rules.check(image([10], told=False), region="us-central1")
+        assert "the config does not tell what they are uncompressed" in " ".join(one.says for one in found)
+
     def test_of_no_media_type_has_an_unknown_one(self) -> None:
         found = rules.check(image([10], ""), region="us-central1")
         assert "of the unknown type (none)" in " ".join(one.says for one in found)

@@ -57,6 +57,8 @@ class TestWhetherALocationContainsARegion:
             ("asia1", "asia-northeast1"),
             ("us-central1", ""),
             ("", "us-central1"),
+            ("us", ""),
+            ("", ""),
             ("us", "somewhere"),
             ("us-central1", "somewhere"),
             ("us-central1-a", "us-east1"),

@@ -82,9 +82,9 @@ class TestWhatADocumentIs:
         assert isinstance(read_manifest("application/json", make.image().body), Manifest)
 
     def test_a_document_that_can_be_read_in_two_ways_is_refused(self) -> None:
-        body = plain([]) | {"manifests": []}
-        with pytest.raises(ManifestError, match="two ways"):
-            read_manifest(OCI_MANIFEST, make.as_json(body))
+        for more in (plain([]), {"layers": []}, {"config": descriptor(make.OCI_CONFIG)}):
+            with pytest.raises(ManifestError, match="two ways"):
+                read_manifest(OCI_MANIFEST, make.as_json(more | {"manifests": []}))
 
     def test_what_calls_itself_an_index_and_is_none_is_refused(self) -> None:
         with pytest.raises(ManifestError, match="calls itself an index"):
@@ -204,6 +204,9 @@ class TestChoosingAPlatform:
             (Platform.of("linux", "x86_64", "v1"), AMD64, True),
             (Platform.of("windows", "amd64"), AMD64, False),
             (Platform.of("linux", "arm", "v7"), Platform("linux", "arm", "v6"), False),
+            (Platform.of("linux", "arm", "v7"), Platform("linux", "arm", "v7"), True),
+            (Platform.of("linux", "arm"), Platform("linux", "arm", "v7"), True),
+            (Platform.of("linux", "arm", "v7"), Platform("linux", "arm"), True),
         ],
     )
     def test_names_of_one_thing_are_the_same(self, found: Platform, wanted: Platform, fits: bool) -> None:

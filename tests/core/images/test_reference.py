@@ -121,6 +121,7 @@ class TestGooglesRegistries:
 
     def test_elsewhere_there_is_no_project(self) -> None:
         assert parse("quay.io/p/r/i").project_id is None
+        assert parse("gcr.io/p/i").repository_id is None
 
 
 class TestWhatIsNoNameIsToldWhatWasMeant:

@@ -147,7 +147,8 @@ class TestThePlatform:
         assert only(image_of(make.image(os="windows")), "image-platform").verdict is Verdict.BROKEN
 
     def test_an_image_that_does_not_say_could_not_be_told(self) -> None:
-        assert only(image_of(make.image(architecture="")), "image-platform").verdict is Verdict.UNKNOWN
+        for silent in (make.image(architecture=""), make.image(os="")):
+            assert only(image_of(silent), "image-platform").verdict is Verdict.UNKNOWN
 
 
 class TestNoEmptyLayers:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_batchstream.core.images.manifest import ManifestError, read_config, read_manifest
 from airflow_batchstream.core.images.model import Manifest
-from airflow_batchstream.core.images.schema1 import Measured, Measuring, convert, read_steps
+from airflow_batchstream.core.images.schema1 import Measured, Measuring, convert, platform, read_steps
 
 A = make.tar({"a": b"1" * 5000})
 
@@ -98,29 +98,33 @@ TOP = OLD | {"architecture": "amd64", "os": "linux", "config": {"Env": ["A=1"], 
 
 
 class TestAnImageConverted:
-    def converted(self) -> tuple[Manifest, dict[str, Any]]:
+    def converted(self) -> tuple[Manifest, dict[str, Any], bytes]:
         digest = make.sha256(make.gz(A))
         steps = read_steps(schema_1((digest, OLD), (make.sha256(b"gone"), TOP)))
         body, config = convert(steps, {digest: measure(make.gz(A))})
         manifest = read_manifest("", body)
         assert isinstance(manifest, Manifest)
         assert read_config(config).diff_ids == (make.sha256(A),)
-        return manifest, json.loads(config)
+        return manifest, json.loads(config), body
 
     def test_has_the_layers_that_are_not_thrown_away(self) -> None:
-        manifest, _ = self.converted()
-        assert manifest.schema == 2
+        manifest, _, body = self.converted()
+        assert (manifest.schema, manifest.artifact, json.loads(body)["schemaVersion"]) == (2, "", 2)
         assert manifest.media_type == "application/vnd.docker.distribution.manifest.v2+json"
         assert [(layer.digest, layer.size) for layer in manifest.layers] == [(make.sha256(make.gz(A)), len(make.gz(A)))]
 
+    def test_is_for_the_platform_of_its_highest_step(self) -> None:
+        steps = read_steps(schema_1((make.sha256(b"1"), OLD | {"os": "plan9"}), (make.sha256(b"2"), TOP)))
+        assert str(platform(steps)) == "linux/amd64"
+
     def test_runs_as_its_highest_step_said(self) -> None:
-        _, config = self.converted()
+        _, config, _ = self.converted()
         assert (config["os"], config["architecture"]) == ("linux", "amd64")
         assert config["config"] == {"Env": ["A=1"], "Cmd": ["run"]}
         assert not config.keys() & {"id", "parent", "Size", "throwaway"}
 
     def test_tells_its_steps(self) -> None:
-        _, config = self.converted()
+        _, config, _ = self.converted()
         step = {"created": "2016-01-01T00:00:00Z", "created_by": "sh -c x"}
         assert config["history"] == [step, step | {"empty_layer": True}]
 
