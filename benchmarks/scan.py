@@ -30,10 +30,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_batchstream.core.images.reference import parse
 from airflow_batchstream.emulator.images.layout import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Layout, to_json
 from airflow_batchstream.emulator.images.registry import registry_app
+from airflow_batchstream.emulator.images.repositories import PATH as REPOSITORIES
+from airflow_batchstream.emulator.images.repositories import repositories_app
 from airflow_batchstream.emulator.images.store import Store
 
 NAME = "us-docker.pkg.dev/acme/batch/large:1"
@@ -137,6 +140,16 @@ def keep(layout: Layout, store: Store) -> None:
     store.put_manifest(name.name, name.target, media_type, content)
 
 
+def served(store: Store) -> ASGIApp:
+    """What of a local Batch a scan asks: its registry, and Artifact Registry's API."""
+    registry, repositories = registry_app(store), repositories_app(store)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (repositories if REPOSITORIES.fullmatch(scope["path"]) else registry)(scope, receive, send)
+
+    return app
+
+
 @contextmanager
 def serving(app: Counting) -> Iterator[str]:
     """The app on loopback; its address."""
@@ -189,7 +202,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="batchstream-scan-") as folder:
         store = Store(Path(folder) / "registry")
         keep(make(Path(folder) / "layout", asked.megabytes, asked.layers), store)
-        app = Counting(registry_app(store))
+        app = Counting(served(store))
         with serving(app) as address:
             once = call(app, address)
             scan = measured(app, command, "scan", "--region", "us-central1", "--emulator", address, NAME)

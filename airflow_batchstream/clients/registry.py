@@ -107,15 +107,18 @@ class Registry:
         """Bytes of bodies read so far."""
         return self._fetcher.bytes_read
 
-    async def resolve(self, reference: Reference, platform: Platform = reading.LINUX_AMD64) -> Image:
+    async def resolve(
+        self, reference: Reference, platform: Platform = reading.LINUX_AMD64, *, kind: bool = True
+    ) -> Image:
         """Find the image of a platform: manifest and config, through an index if there is one.
 
+        :param kind: ask what kind of repository it is in as well: see :meth:`repository`.
         :raises ImageRefused: it is not there or may not be read. With findings where the registry did answer and the
             image does not exist for this platform.
         """
         async with self._bounded(reference):
             try:
-                return await self._resolve(reference, platform)
+                return await self._resolve(reference, platform, kind)
             except ManifestError as error:
                 raise ImageRefused(f"{reference}: what {reference.registry} sent cannot be read: {error}") from None
 
@@ -170,7 +173,7 @@ class Registry:
         except (FetchError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise ImageRefused(f"{reference}: its tags could not be listed: {error}", retryable=True) from None
 
-    async def _resolve(self, reference: Reference, platform: Platform) -> Image:
+    async def _resolve(self, reference: Reference, platform: Platform, kind: bool) -> Image:
         fetched = top = await self._manifest(reference, reference.target)
         document = reading.read_manifest(top.media_type, top.body)
         rivals, seen = 1, {top.digest}
@@ -185,8 +188,16 @@ class Registry:
             rivals = max(rivals, len(candidates))
             fetched = await self._manifest(reference, chosen)
             document = reading.read_manifest(fetched.media_type, fetched.body)
-        config = await self._config(reference, document)
-        return Image(reference, top.digest, fetched.digest, platform, document, config, rivals)
+        # Beside the config, so that it costs no time.
+        asked = asyncio.create_task(self.repository(reference)) if kind else None
+        try:
+            config = await self._config(reference, document)
+            repository = await asked if asked else None
+        finally:
+            if asked:
+                asked.cancel()
+                await asyncio.wait([asked])
+        return Image(reference, top.digest, fetched.digest, platform, document, config, rivals, repository=repository)
 
     async def _manifest(self, reference: Reference, target: str) -> Fetched:
         what, path = "the manifest", f"manifests/{target}"

@@ -76,16 +76,38 @@ class TestAnImageIsFound:
         assert asyncio.run(go()) == made.digest
         assert [seen.method for seen in hostile.seen] == ["HEAD"]
 
-    def test_requests_and_bytes_are_counted(self, hostile: HostileRegistry) -> None:
+    @pytest.mark.parametrize("kind", [True, False])
+    def test_requests_and_bytes_are_counted_the_question_about_the_repository_too(
+        self, hostile: HostileRegistry, kind: bool
+    ) -> None:
         made = hostile.put(NAME, make.image())
+        hostile.repositories["projects/p/locations/us/repositories/r"] = b'{"mode": "REMOTE_REPOSITORY"}'
 
-        async def go() -> tuple[int, int]:
+        async def go() -> tuple[int, int, bool]:
             async with Registry(hostile.address, limits=QUICK) as registry:
-                await registry.resolve(parse(NAME))
-                return registry.requests, registry.bytes_read
+                image = await registry.resolve(parse(NAME), kind=kind)
+                return registry.requests, registry.bytes_read, image.repository is not None
 
         config = next(blob for blob in made.blobs.values() if blob.startswith(b"{"))
-        assert asyncio.run(go()) == (2, len(made.body) + len(config))
+        size = len(made.body) + len(config)
+        assert asyncio.run(go()) == ((3, size + 29, True) if kind else (2, size, False))
+
+    def test_no_question_about_the_repository_outlives_an_image_that_cannot_be_read(
+        self, hostile: HostileRegistry
+    ) -> None:
+        hostile.put(NAME, make.image())
+        hostile.always(endless("/repositories/", b" ", pause=0.1))
+        hostile.fail(status(403, on="/blobs/"))
+        begun = time.monotonic()
+
+        async def go() -> list[str]:
+            async with Registry(hostile.address, limits=replace(QUICK, aside=30)) as registry:
+                with pytest.raises(ImageRefused, match="HTTP 403"):
+                    await registry.resolve(parse(NAME))
+                return [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+        assert asyncio.run(go()) == []
+        assert time.monotonic() - begun < 10
 
 
 class TestWhatIsNotThere:

@@ -22,11 +22,11 @@ QUICK = Limits(connect=2, pause=0.5, total=5, backoff=0.01, longest_wait=0.05)
 def local(
     hostile: HostileRegistry, name: str = f"{NAME}:latest", platform: Platform = AMD64, limits: Limits = QUICK
 ) -> Image:
-    """Resolve as against a local Batch."""
+    """Resolve as against a local Batch, and ask nothing else."""
 
     async def go() -> Image:
         async with Registry(hostile.address, limits=limits) as registry:
-            return await registry.resolve(parse(name), platform)
+            return await registry.resolve(parse(name), platform, kind=False)
 
     return asyncio.run(go())
 
@@ -48,10 +48,10 @@ class Tokens:
 
 
 def outside(hostile: HostileRegistry, name: str = f"{NAME}:latest", token: TokenSource | None = None) -> Image:
-    """Resolve as against Google: https, the real host names, a token."""
+    """Resolve as against Google: https, the real host names, a token; nothing else is asked."""
 
     async def go() -> Image:
         async with Registry(None, token, limits=QUICK, transport=Detour(hostile.address)) as registry:
-            return await registry.resolve(parse(name), AMD64)
+            return await registry.resolve(parse(name), AMD64, kind=False)
 
     return asyncio.run(go())
