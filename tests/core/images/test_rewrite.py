@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,6 +152,7 @@ class TestWhatCannotBeRepaired:
 
     def test_is_said_of_what_is_no_image(self) -> None:
         assert rewrite.unrepairable(self.image(artifact="an SBOM")).startswith("it is an SBOM")
+        assert rewrite.unrepairable(replace(self.image(), config=None)).startswith("it has no config")
 
     def test_is_nothing_of_an_image(self) -> None:
         assert rewrite.unrepairable(self.image(Descriptor(make.OCI_LAYER, SOURCE, 1), diff_ids=(SOURCE,))) == ""

@@ -63,6 +63,7 @@ class TestArtifactRegistryOnly:
         finding = only("quay.io/a/b:1", "image-in-artifact-registry")
         assert finding.verdict is Verdict.BROKEN
         assert "on quay.io" in finding.says
+        assert said("quay.io/a/b:1", "image-name-complete") == []  # one fault is told once
         assert "us-central1-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE" in finding.remedy
         assert "enable_image_streaming=False" in finding.remedy
 
