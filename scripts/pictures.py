@@ -1,8 +1,8 @@
 """``make pictures``: the pictures of README and docs, taken in an Airflow that runs what they show.
 
-Writes ``docs/images/task-log.png`` (a job that runs), ``form.png`` (example 2) and ``failure.png`` (the block that says
-why a job failed). Needs chromium. The Airflow is that of ``make ui`` with a Dag of its own beside example 2, in
-``.work/pictures``.
+Writes to ``docs/images``: ``task-log.png`` (a job that runs), ``form.png`` (example 2), ``failure.png`` (the block that
+says why a job failed), ``scan.png`` and ``repair.png`` (example 8, with an image that breaks two rules). Needs
+chromium. The Airflow is that of ``make ui`` with a Dag of its own beside the two examples, in ``.work/pictures``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "suppo
 
 from airflow_api import Run
 from airflow_ui import CHROMIUM, WIDTH, Ui, browser
+from hello_image import push_with_an_empty_layer
 from playwright.sync_api import FloatRect, Locator, Page, expect
-from ui import DAGS, TOP, UiError, playground
+from ui import DAGS, IMAGE, TOP, UiError, playground
 
 WORK = TOP / ".work" / "pictures"
 IMAGES = TOP / "docs" / "images"
@@ -30,6 +31,9 @@ TALL = 2000
 SCALE = 1.32
 """The part of the window that is kept is some 1060 pixels wide; the pictures are to have 1400."""
 LARGEST = 300_000
+EXAMPLES = ("example_2_by_hand", "example_8_repair")
+TWO_RULES = IMAGE.replace(":1.0", ":1.4")
+"""An image that breaks two rules."""
 
 NIGHTLY = '''
 from airflow.sdk import DAG
@@ -132,8 +136,8 @@ def of_task(ui: Ui, bottom: float) -> FloatRect:
     return {"x": head["x"], "y": top, "width": head["width"] + MARGIN, "height": bottom - top}
 
 
-def take(ui: Ui, run: Run) -> None:
-    """The form; then the job that runs, and the one that has failed."""
+def take(ui: Ui, run: Run, example_8: Run) -> None:
+    """The form; then the job that runs, the one that has failed, and an image that is scanned and repaired."""
     ui.page.set_viewport_size({"width": WIDTH, "height": TALL})
     ui.page.goto(f"{ui.url}/dags/example_2_by_hand")
     save(ui, "form.png", box(ui.form(command="sh\n-c\nfor i in 1 2 3; do echo step $i of 3; sleep 1; done")))
@@ -150,6 +154,13 @@ def take(ui: Ui, run: Run) -> None:
     expect(trace).to_be_visible()
     save(ui, "failure.png", of_task(ui, box(trace)["y"]))
 
+    if example_8.wait() != "success":
+        raise UiError("example 8 did not succeed")
+    for task, ends in (("scan", "2 rules are broken"), ("repair", "Run ")):
+        ui.task_log(example_8.task(task))
+        expect(ui.line(ends)).to_be_visible()
+        save(ui, f"{task}.png", of_task(ui, box(ui.page.get_by_text("Post Execute"))["y"]))
+
 
 def main() -> int:
     """Take them all."""
@@ -161,12 +172,15 @@ def main() -> int:
     shutil.rmtree(dags, ignore_errors=True)
     dags.mkdir(parents=True)
     (dags / "nightly_training.py").write_text(NIGHTLY)
-    shutil.copy(DAGS / "example_2_by_hand.py", dags)
+    for example in EXAMPLES:
+        shutil.copy(DAGS / f"{example}.py", dags)
     try:
         with playground(WORK, dags) as ground:
+            push_with_an_empty_layer(ground.batch, TWO_RULES, IMAGE, duplicate=True)
             run = ground.api.trigger("nightly_training")
+            example_8 = ground.api.trigger("example_8_repair", image=TWO_RULES)
             with browser(ground.airflow.url, {"log_wrap": "true"}, SCALE) as ui:
-                take(ui, run)
+                take(ui, run, example_8)
     except UiError as failed:
         print(f"pictures: {failed}", file=sys.stderr)
         return 1

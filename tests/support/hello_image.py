@@ -32,20 +32,26 @@ def push_hello(address: str, name: str) -> str:
     return done.stdout.strip()
 
 
-def push_with_an_empty_layer(address: str, name: str, source: str) -> None:
+def push_with_an_empty_layer(address: str, name: str, source: str, *, duplicate: bool = False) -> None:
     """Push an image once more with an empty layer on top, as ``WORKDIR`` on a folder that exists makes one.
 
     :param name: another tag of the same image.
     :param source: the one that is there already.
+    :param duplicate: with its first layer once more on top of that, as a ``COPY`` written twice makes it: it breaks two
+        rules then.
     """
     repository, tag = source.rsplit(":", 1)
     manifest = json.loads(_call(address, "GET", f"{repository}/manifests/{tag}"))
     config = json.loads(_call(address, "GET", f"{repository}/blobs/{manifest['config']['digest']}"))
     layer = bytes(10240)
-    config["rootfs"]["diff_ids"].append(_digest(layer))
-    config.setdefault("history", []).append({"created_by": "WORKDIR /"})
+    added = [({"mediaType": LAYER, "digest": _digest(layer), "size": len(layer)}, _digest(layer), "WORKDIR /")]
+    if duplicate:
+        added.append((manifest["layers"][0], config["rootfs"]["diff_ids"][0], "COPY tools/ /"))
+    for described, diff_id, step in added:
+        manifest["layers"].append(described)
+        config["rootfs"]["diff_ids"].append(diff_id)
+        config.setdefault("history", []).append({"created_by": step})
     body = json.dumps(config).encode()
-    manifest["layers"].append({"mediaType": LAYER, "digest": _digest(layer), "size": len(layer)})
     manifest["config"] |= {"digest": _digest(body), "size": len(body)}
     tag = name.rsplit(":", 1)[1]
     for blob in (layer, body):
