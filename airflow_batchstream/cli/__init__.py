@@ -18,8 +18,8 @@ app = typer.Typer(
 )
 app.add_typer(emulator.app, name="emulator")
 app.add_typer(image.app, name="image")
-app.command(epilog=scan.EPILOG)(scan.scan)
-app.command(epilog=repair.EPILOG)(repair.repair)
+app.command(help=scan.HELP, epilog=scan.EPILOG)(scan.scan)
+app.command(help=repair.HELP, epilog=repair.EPILOG)(repair.repair)
 
 
 def main() -> None:

@@ -9,9 +9,22 @@ import typer
 from airflow_batchstream.cli.image import Emulator
 
 CANNOT, USAGE, UNTOLD = 1, 2, 3
-EPILOG = """Example: batchstream repair us-docker.pkg.dev/acme/batch/train:1.4 us-docker.pkg.dev/acme/batch/train:1.4-r1
+HELP = "\n\n".join(
+    (
+        "Write an image anew without its empty and duplicate layers, or as schema 2, so that it can be streamed.",
+        "The files in it stay the same, and no layer is moved: a new config and manifest over the same layers are "
+        "written to TARGET, a tag in SOURCE's repository or in another one of the same registry.",
+        "Needs roles/artifactregistry.writer there, by Google's application default credentials (gcloud auth "
+        "application-default login). Where BATCH_EMULATOR_HOST is set, a local Batch is asked, without credentials.",
+    )
+)
+EPILOG = """Example:
 
-Exit codes: 0 repaired, or needs no repair; 1 cannot be repaired; 2 wrong usage; 3 could not be told."""
+batchstream repair us-docker.pkg.dev/acme/batch/train:1.4 \\
+    us-docker.pkg.dev/acme/batch/train:1.4-r1
+
+Exit codes: 0 repaired, or needs no repair; 1 cannot be repaired, or TARGET's tag names another image; 2 wrong usage; \
+3 could not be told."""
 
 
 def repair(
@@ -31,12 +44,7 @@ def repair(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     emulator: Emulator = "",
 ) -> None:
-    """Write an image anew without its empty and duplicate layers, or as schema 2, so that it can be streamed.
-
-    The files in it stay the same, and no layer is moved: a new config and manifest over the same layers are written to
-    TARGET, a tag in SOURCE's repository or in another one of the same registry. Needs roles/artifactregistry.writer
-    there. Google's application default credentials are used (gcloud auth application-default login).
-    """
+    """Repair one image and print what was done: :data:`HELP` in short."""
     import asyncio
     import json
 

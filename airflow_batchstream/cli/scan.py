@@ -14,11 +14,21 @@ if TYPE_CHECKING:
     from airflow_batchstream.core.findings import Verdict
 
 STREAMS, DOES_NOT, USAGE, UNTOLD = 0, 1, 2, 3
-EPILOG = """Example: batchstream scan --region us-central1 us-docker.pkg.dev/acme/batch/train:1.4
+HELP = "\n\n".join(
+    (
+        "Say whether Image streaming can start an image, why not, and what to do about it.",
+        "Reads manifests, configs and the smallest layers: some kilobytes, whatever the image's size.",
+        "Needs roles/artifactregistry.reader, by Google's application default credentials (gcloud auth "
+        "application-default login). Where BATCH_EMULATOR_HOST is set, a local Batch is asked, without credentials.",
+    )
+)
+EPILOG = """Examples: an image, a whole job, a list of images:
 
-Or a whole job: batchstream scan --job job.json
+batchstream scan --region us-central1 us-docker.pkg.dev/acme/batch/train:1.4
+batchstream scan --job job.json
+batchstream scan --region us-central1 $(cat images.txt)
 
-Exit codes: 0 every image may be streamed; 1 one does not stream; 2 wrong usage; 3 could not be told."""
+Exit codes: 0 all may be streamed; 1 one does not stream; 2 wrong usage; 3 could not be told."""
 
 
 def scan(
@@ -42,12 +52,7 @@ def scan(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     emulator: Emulator = "",
 ) -> None:
-    """Say whether Image streaming can start an image, why not, and what to do about it.
-
-    Reads manifests, configs and the smallest layers: some kilobytes, whatever the image's size.
-    Needs roles/artifactregistry.reader, by Google's application default credentials
-    (gcloud auth application-default login).
-    """
+    """Look at images, or at those of a job, and print what was found: :data:`HELP` in short."""
     import asyncio
     import json
 

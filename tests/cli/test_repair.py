@@ -26,8 +26,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegis
         yield one
 
 
-def run(at: str, *words: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"BATCH_EMULATOR_HOST": at, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+def run(at: str, *words: str, columns: int = 100) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"BATCH_EMULATOR_HOST": at, "COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
     command = [Path(sys.executable).parent / "batchstream", "repair", *words]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
@@ -69,11 +69,17 @@ class TestTheCommand:
         assert done.returncode == 3
         assert "could not be reached" in done.stderr
 
+    def test_has_an_example_that_can_be_copied_from_80_columns(self) -> None:
+        lines = [line.strip() for line in run("", "--help", columns=80).stdout.splitlines()]
+        at = lines.index("batchstream repair us-docker.pkg.dev/acme/batch/train:1.4 \\")
+        assert lines[at + 1] == "us-docker.pkg.dev/acme/batch/train:1.4-r1"
+        assert max(map(len, lines)) <= 80
+
     def test_explains_itself_with_an_example(self) -> None:
         done = run("", "--help")
         assert done.returncode == 0
         text = " ".join(done.stdout.split())
-        assert "Example: batchstream repair us-docker.pkg.dev/" in text
+        assert "Example: batchstream repair us-docker.pkg.dev/acme/batch/train:1.4 \\ us-docker.pkg.dev/" in text
         assert "Exit codes: 0 repaired" in text
         assert max(map(len, done.stdout.splitlines())) <= 100
 

@@ -26,8 +26,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegis
         yield one
 
 
-def run(at: str, *words: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"BATCH_EMULATOR_HOST": at, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+def run(at: str, *words: str, columns: int = 100) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"BATCH_EMULATOR_HOST": at, "COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
     command = [Path(sys.executable).parent / "batchstream", "scan", *words]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
@@ -133,12 +133,20 @@ class TestWhatCouldNotBeTold:
 
 
 class TestHelp:
+    def test_has_examples_that_can_be_copied_from_80_columns(self) -> None:
+        lines = [line.strip() for line in run("", "--help", columns=80).stdout.splitlines()]
+        assert "batchstream scan --region us-central1 us-docker.pkg.dev/acme/batch/train:1.4" in lines
+        assert "batchstream scan --job job.json" in lines
+        assert max(map(len, lines)) <= 80
+
     def test_explains_itself_with_an_example(self) -> None:
         done = run("", "--help")
         assert done.returncode == 0
         text = " ".join(done.stdout.split())
-        assert "Example: batchstream scan --region us-central1 us-docker.pkg.dev/" in text
-        assert "Exit codes: 0 every image may be streamed" in text
+        assert "batchstream scan --region us-central1 us-docker.pkg.dev/acme/batch/train:1.4 batchstream scan" in text
+        assert "application-default login" in text
+        assert "BATCH_EMULATOR_HOST is set" in text
+        assert "Exit codes: 0 all may be streamed" in text
         assert max(map(len, done.stdout.splitlines())) <= 100
 
     def test_loads_neither_airflow_nor_google_s_clients(self) -> None:
