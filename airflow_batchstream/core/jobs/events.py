@@ -11,6 +11,7 @@ from airflow_batchstream.core.jobs.model import Event, State
 
 _SET = re.compile(r"\bfrom\s+[A-Z_]+\s+to\s+([A-Z_]+)")
 _RESOURCE = re.compile(r"\b(?:projects|zones)/\S+")
+_OF_JOB = re.compile(r"\s+for job projects/[^/\s]+/locations/[^/\s]+/jobs/(?P<job>[a-z0-9-]+)\.?")
 _ALARMING = (
     "fail",
     "error",
@@ -35,6 +36,21 @@ def state_told(event: Event) -> str:
         return event.state
     found = _SET.search(event.says)
     return found[1] if found and found[1] in State.__members__ else ""
+
+
+def short(event: Event, job_id: str) -> str:
+    """An event's words without this job's own name, which each of its events repeats in full; another job's stays.
+
+    ``... set from RUNNING to FAILED for job projects/1/locations/us-central1/jobs/night.Job failed due to ...`` becomes
+    ``... set from RUNNING to FAILED. Job failed due to ...``.
+    """
+
+    def without(found: re.Match[str]) -> str:
+        if found["job"] != job_id:
+            return found[0]
+        return ". " if event.says[found.end() :].strip() else "."
+
+    return _OF_JOB.sub(without, event.says)
 
 
 def when(events: Iterable[Event], state: State) -> float | None:

@@ -26,7 +26,8 @@ def of_events(watch: Watch, listed_now: Iterable[Event]) -> tuple[Watch, tuple[N
         return watch, ()
     unlisted = [mark for mark in watch.events_shown if mark not in listed]
     marks = (*unlisted, *listed)[-max(_REMEMBERED, len(listed)) :]
-    return replace(watch, events_shown=marks), tuple(News(events.level(e), e.says, e.at) for e in new)
+    said = tuple(News(events.level(e), events.short(e, watch.job.job_id), e.at) for e in new)
+    return replace(watch, events_shown=marks), said
 
 
 def of_state(watch: Watch, sight: Sight) -> tuple[News, ...]:

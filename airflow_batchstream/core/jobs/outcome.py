@@ -82,10 +82,9 @@ def finish(outcome: Outcome) -> dict[str, Any]:
 
 
 def _message(outcome: Outcome) -> str:
-    """The closing block, with as many last lines as fit."""
-    for tail in (10, 5, 2, 0):
-        message = "\n".join(report.block(outcome, tail))
-        if len(message.encode()) <= MESSAGE_BYTES:
-            return message
+    """A few lines: the closing block, which the task log shows right before them, tells all."""
+    message = report.brief(outcome)
+    if len(message.encode()) <= MESSAGE_BYTES:
+        return message
     cut = message.encode()[: MESSAGE_BYTES - len("…".encode())]
     return cut.decode(errors="ignore") + "…"

@@ -1,4 +1,8 @@
-"""The closing block in words; part of :mod:`~airflow_batchstream.core.jobs.outcome`, which decides what it means."""
+"""The end of a job in words, for :mod:`~airflow_batchstream.core.jobs.outcome`, which decides what it means.
+
+:func:`block` is the end of the task log. :func:`brief` is the error's message: Airflow shows it right below the block,
+and alert mails and ``on_failure_callback`` see nothing else.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,17 @@ def block(outcome: Outcome, tail: int) -> list[str]:
         lines.append(_money(outcome))
     lines.append(f"Console: {outcome.watch.job.console_url}")
     return lines
+
+
+def brief(outcome: Outcome) -> str:
+    """What happened, the first reason, the last line printed, what it costs if it still does, and where to look."""
+    lines = [_headline(outcome), *_first_reason(outcome)]
+    if words := _last_words(outcome, 1):
+        lines.append(f"Last line: {words[-1].strip()}")
+    if not _costs_nothing(outcome):
+        lines.append(_money(outcome))
+    lines.append(f"Console: {outcome.watch.job.console_url}")
+    return "\n".join(lines)
 
 
 # -- what happened ----------------------------------------------------------------------------------------------------
@@ -103,6 +118,16 @@ def _why(outcome: Outcome) -> list[str]:
     return _status_events(outcome)
 
 
+def _first_reason(outcome: Outcome) -> list[str]:
+    """:func:`_why` with one of the failed tasks only: most often they all failed for the same reason."""
+    by_cancel = _ended_by_cancel(outcome)
+    failed = [task for task in outcome.failed if task not in by_cancel]
+    if outcome.reason is Reason.REFUSED or not failed:
+        return _why(outcome)
+    others = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
+    return [f"{_failed_task(failed[0], explain=True)}{others}"]
+
+
 def _ended_by_cancel(outcome: Outcome) -> list[FailedTask]:
     """Failed tasks whose signal came from the job's cancellation: their exit codes explain nothing."""
     told = outcome.sight.events if outcome.sight else ()
@@ -150,8 +175,9 @@ def _explained(code: int) -> str:
 
 def _status_events(outcome: Outcome) -> list[str]:
     """Where no task failed, only the job's status events tell why."""
-    events = sorted(outcome.sight.events, key=lambda e: e.at)[-_EVENTS_SHOWN:] if outcome.sight else []
-    lines = [f"  {clock(e.at)} {_cut(e.says, _SAYS)}" for e in events]
+    last = sorted(outcome.sight.events, key=lambda e: e.at)[-_EVENTS_SHOWN:] if outcome.sight else []
+    job_id = outcome.watch.job.job_id
+    lines = [f"  {clock(e.at)} {_cut(events.short(e, job_id), _SAYS)}" for e in last]
     ran = outcome.started_at is not None or any(t.state == "RUNNING" or t.events for t in outcome.tasks)
     head = [] if ran else ["No task ever ran."]
     return [*head, "The job's last status events:", *lines] if lines else head
@@ -183,10 +209,14 @@ def _quoted(lines: Iterable[Line]) -> list[str]:
     return [f"  {tag(line.task_id) or 'job'} | {_cut(plain(line.text), _LINE)}" for line in lines]
 
 
+def _costs_nothing(outcome: Outcome) -> bool:
+    return (outcome.state is not None and outcome.state.ended) or _gone(outcome)
+
+
 def _money(outcome: Outcome) -> str:
     """Whether it still costs money: the first question of who is paged at night."""
     job, state = outcome.watch.job, outcome.state
-    if (state is not None and state.ended) or _gone(outcome):
+    if _costs_nothing(outcome):
         return "Costs: the job has ended; it costs nothing any more."
     if state is not None and (state.ending or outcome.watch.cancel_sent_at is not None):
         return "Costs: the job is on its way to its end; its VMs cost money until they are gone."

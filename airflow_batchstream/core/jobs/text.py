@@ -2,6 +2,8 @@
 
 Nothing that can be read is dropped: a control character becomes its picture (``NUL`` is ``␀``, a carriage return inside
 a line ``␍``). Colours stay, since Airflow's log page and terminals show them; what moves a cursor or sets a title goes.
+Airflow's marks of a fold become words: a container that dies between ``::group::`` and ``::endgroup::`` would fold away
+all that follows it, and with it the reason of its end.
 """
 
 from __future__ import annotations
@@ -37,14 +39,18 @@ _STRAY_ESCAPE = re.compile(rf"\x1b(?!{_COLOUR})")
 def clean(text: str) -> str:
     """One line, safe to show, with its colours."""
     if text.isprintable():
-        return text
+        return _unfolded(text)
     kept = _ESCAPES.sub(lambda found: found["colour"] or "", text.rstrip("\r\n"))
-    return _STRAY_ESCAPE.sub("␛", kept.translate(_CONTROLS))
+    return _unfolded(_STRAY_ESCAPE.sub("␛", kept.translate(_CONTROLS)))
 
 
 def plain(text: str) -> str:
     """The same without colours, for places that do not show them: errors, mails, tables."""
-    return _ESCAPES.sub("", clean(text))
+    return _unfolded(_ESCAPES.sub("", clean(text)))
+
+
+def _unfolded(text: str) -> str:
+    return text.replace("::group::", "[group] ").replace("::endgroup::", "[endgroup]")
 
 
 def pieces(text: str, most: int = LINE_BYTES) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which status events should catch the eye."""
+"""Which status events should catch the eye, and how they are told."""
 
 from __future__ import annotations
 
@@ -27,3 +27,18 @@ class TestTheLevelOfAnEvent:
     def test_does_not_depend_on_what_the_job_is_called(self) -> None:
         says = f"Job state is set from SCHEDULED to RUNNING for job {JOB}."
         assert events.level(Event(0, "", says)) == logging.INFO
+
+
+class TestWordsForPeople:
+    def test_leave_out_the_name_of_the_job_whose_log_it_is(self) -> None:
+        says = f"Job state is set from SCHEDULED to RUNNING for job {JOB}."
+        assert events.short(Event(0, "", says), "quota-error-report") == "Job state is set from SCHEDULED to RUNNING."
+
+    def test_keep_the_reason_behind_it(self) -> None:
+        says = f"Job state is set from RUNNING to FAILED for job {JOB}.Job failed due to task failure."
+        told = events.short(Event(0, "", says), "quota-error-report")
+        assert told == "Job state is set from RUNNING to FAILED. Job failed due to task failure."
+
+    @pytest.mark.parametrize("says", [f"Waiting for job {JOB}-2 to end.", "Quota checking delays it", ""])
+    def test_change_nothing_else(self, says: str) -> None:
+        assert events.short(Event(0, "", says), "quota-error-report") == says

@@ -258,6 +258,11 @@ class TestClosingBlock:
         assert "No task ever ran." in told
         assert "22:13:29 Service account shop@example.com lacks" in told
 
+    def test_repeats_the_job_s_long_name_in_no_event(self) -> None:
+        told = block(Outcome(Watch(JOB, "uid-1", CREATED, state=State.FAILED), Reason.STATE, sight(State.FAILED)))
+        assert "22:16:32 Job state is set from RUNNING to FAILED.\n" in told
+        assert "projects/" not in told
+
     def test_does_not_say_that_no_task_ran_if_one_did(self) -> None:
         assert "No task ever ran" not in block(ended(State.FAILED))
 
@@ -329,10 +334,33 @@ class TestCosts:
 
 
 class TestMessages:
-    def test_hold_the_whole_story(self) -> None:
-        told = str(error(FAILED))
-        for part in ("nightly-1a2b FAILED", "Task 3", "137", "memory", "too much", "costs nothing", JOB.console_url):
-            assert part in told
+    def test_say_in_four_lines_what_an_alert_needs(self) -> None:
+        tail = (line("loading", 0), line("reading", 3), line("too much", 3))
+        assert str(error(replace(FAILED, tail=tail))).splitlines() == [
+            "Job nightly-1a2b FAILED after 3 min 12 s (1 min 2 s until it ran, 2 min 10 s running).",
+            "Task 3 failed (attempt 0): exit code 137: ended by SIGKILL (cause: the job's own program). "
+            "Most often it ran out of memory: raise computeResource.memoryMib and take a machine type that has it.",
+            "Last line: group0.3 | too much",
+            f"Console: {JOB.console_url}",
+        ]
+
+    def test_tell_one_of_the_failed_tasks_and_count_the_others(self) -> None:
+        said = str(error(ended(State.FAILED, tasks=tuple(failed(n, 3) for n in range(50)))))
+        assert "Task 0 failed (attempt 0): exit code 3 (cause: the job's own program) (49 more failed)" in said
+        assert "Task 1 " not in said
+
+    def test_tell_the_events_where_no_task_ever_ran(self) -> None:
+        why = Event(CREATED + 9, "STATUS_CHANGED", "Service account shop@example.com lacks roles/logging.logWriter")
+        never = Sight(JOB, "uid-1", State.FAILED, CREATED, (why, set_to(10, "QUEUED", "FAILED")))
+        said = str(error(Outcome(Watch(JOB, "uid-1", CREATED, state=State.FAILED), Reason.STATE, never)))
+        assert "No task ever ran." in said
+        assert "lacks roles/logging.logWriter" in said
+
+    def test_say_that_a_job_still_costs_money_and_how_to_end_it(self) -> None:
+        watch = replace(WATCH, cancel_on_timeout=False, state=State.RUNNING)
+        said = str(error(Outcome(watch, Reason.TIMEOUT, sight(State.RUNNING))))
+        assert "gcloud batch jobs cancel nightly-1a2b" in said
+        assert "Costs" not in str(error(FAILED))
 
     def test_are_bounded_however_much_there_is_to_tell(self) -> None:
         long = "é" * 5000
@@ -349,10 +377,11 @@ class TestMessages:
             assert len(message.encode()) <= MESSAGE_BYTES
             assert message.startswith("Job nightly-1a2b FAILED")
 
-    def test_leave_last_lines_out_before_anything_else(self) -> None:
+    def test_cut_a_long_last_line(self) -> None:
         told = str(error(replace(FAILED, tail=tuple(line("é" * 5000, 3) for _ in range(100)))))
         assert told.endswith(JOB.console_url)
-        assert "group0.3 |" in told
+        assert "Last line: group0.3 | ééé" in told
+        assert len(told) < 1000
 
     def test_show_no_colours(self) -> None:
         assert "\x1b" not in str(error(replace(FAILED, tail=(line("\x1b[31mred\x1b[0m", 3),))))

@@ -52,6 +52,14 @@ class TestControlCharacters:
         assert clean("a\ud800b") == "a\ufffdb"
 
 
+class TestFolds:
+    def test_nothing_a_container_prints_folds_what_follows_it(self) -> None:
+        assert clean("::group::step 1") == "[group] step 1"
+        assert clean("\x1b[1mnow ::endgroup::") == "\x1b[1mnow [endgroup]"
+        assert "::group::" not in clean("::gr\x1b[2Koup::step 1")
+        assert "::group::" not in plain("::gr\x1b[1moup::step 1")
+
+
 class TestEscapeSequences:
     def test_colours_stay_since_the_log_page_shows_them(self) -> None:
         assert clean("\x1b[1;31merror\x1b[0m") == "\x1b[1;31merror\x1b[0m"
