@@ -43,7 +43,7 @@ def brief(outcome: Outcome) -> str:
     """What happened, the first reason, the last line printed, what it costs if it still does, and where to look."""
     lines = [_headline(outcome), *_first_reason(outcome)]
     if words := _last_words(outcome, 1):
-        lines.append(f"Last line: {words[-1].strip()}")
+        lines.append(" ".join(part.strip() for part in words))
     if not _costs_nothing(outcome):
         lines.append(_money(outcome))
     lines.append(f"Console: {outcome.watch.job.console_url}")
@@ -196,12 +196,12 @@ def _last_words(outcome: Outcome, tail: int) -> list[str]:
         return []
     indexes = {t.index for t in outcome.failed}
     of_failed = [line for line in outcome.tail if task_index(line.task_id) in indexes]
-    lines = of_failed or list(outcome.tail)
+    lines, which = of_failed or list(outcome.tail), "last lines" if tail > 1 else "last line"
     if lines:
-        return [f"The last lines printed{' by failed tasks' if of_failed else ''}:", *_quoted(lines[-tail:])]
+        return [f"The {which} printed{' by failed tasks' if of_failed else ''}:", *_quoted(lines[-tail:])]
     if outcome.agent_tail:
         nothing = "printed nothing" if outcome.state is not None and outcome.state.ended else "has printed nothing yet"
-        return [f"The job {nothing}. The last lines of Batch's agent:", *_quoted(outcome.agent_tail[-tail:])]
+        return [f"The job {nothing}. The {which} of Batch's agent:", *_quoted(outcome.agent_tail[-tail:])]
     return []
 
 

@@ -340,9 +340,14 @@ class TestMessages:
             "Job nightly-1a2b FAILED after 3 min 12 s (1 min 2 s until it ran, 2 min 10 s running).",
             "Task 3 failed (attempt 0): exit code 137: ended by SIGKILL (cause: the job's own program). "
             "Most often it ran out of memory: raise computeResource.memoryMib and take a machine type that has it.",
-            "Last line: group0.3 | too much",
+            "The last line printed by failed tasks: group0.3 | too much",
             f"Console: {JOB.console_url}",
         ]
+
+    def test_tell_the_agents_last_line_from_a_containers(self) -> None:
+        agent = (line("pulling"), line("manifest unknown", log="batch_agent_logs"))
+        said = str(error(replace(FAILED, tail=(), agent_tail=agent)))
+        assert "The job printed nothing. The last line of Batch's agent: group0.0 | manifest unknown\n" in said
 
     def test_tell_one_of_the_failed_tasks_and_count_the_others(self) -> None:
         said = str(error(ended(State.FAILED, tasks=tuple(failed(n, 3) for n in range(50)))))
@@ -380,7 +385,7 @@ class TestMessages:
     def test_cut_a_long_last_line(self) -> None:
         told = str(error(replace(FAILED, tail=tuple(line("é" * 5000, 3) for _ in range(100)))))
         assert told.endswith(JOB.console_url)
-        assert "Last line: group0.3 | ééé" in told
+        assert "group0.3 | ééé" in told
         assert len(told) < 1000
 
     def test_show_no_colours(self) -> None:
