@@ -96,7 +96,9 @@ class Repair:
 
 def table(repair: Repair) -> list[str]:
     """The repair as lines of plain text, at most :data:`WIDTH` columns, for the task log and the terminal."""
-    lines = [*_row("Source", repair.source), *_row("Digest", repair.source_digest), *_row("Target", repair.target)]
+    lines = [*_name("Source", repair.source)]
+    lines += [] if repair.source.endswith(f"@{repair.source_digest}") else _row("Digest", repair.source_digest)
+    lines += _name("Target", repair.target)
     for part in repair.parts[:_MOST]:
         lines += ["", *_part_lines(part)]
     if len(repair.parts) > _MOST:
@@ -146,14 +148,19 @@ def _moved(repair: Repair) -> str:
 
 
 def _result(repair: Repair) -> list[str]:
-    name, _, digest = repair.pinned.partition("@")
-    run = [f"{'Run':<11}{name}", f"{'':<11}@{digest}"]  # in two lines, each of which can be copied whole
+    run = _name("Run", repair.pinned)
     if not repair.needed:
         return [*_row("Result", "needs no repair, nothing was written"), *run]
     if repair.dry_run:
         return [*_row("Result", "a dry run, nothing was written; it would be"), *_row("", repair.digest)]
     done = "repaired" if repair.written else "was repaired before: the target is that image already"
     return [*_row("Result", done), *run]
+
+
+def _name(name: str, value: str) -> list[str]:
+    """An image's name; a digest in a line of its own, as both together are often too long for one."""
+    image, at, digest = value.partition("@")
+    return [*_row(name, image), *(_row("", at + digest) if digest else [])]
 
 
 def _row(name: str, value: str) -> list[str]:
