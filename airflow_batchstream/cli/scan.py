@@ -59,6 +59,7 @@ def scan(
     from airflow_batchstream.cli.credentials import google_token
     from airflow_batchstream.core.endpoint import Endpoint
     from airflow_batchstream.core.errors import BatchStreamError
+    from airflow_batchstream.core.images.scan_summary import summary
     from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, scan_all, table
     from airflow_batchstream.services.scan_job import job_table, scan_job
 
@@ -95,8 +96,11 @@ def scan(
         )
     except BatchStreamError as error:  # a name that is none, a file that is no job: what can be read at all is a scan
         _fail(str(error))
-    dicts = {"images": [one.as_dict() for one in scans]}
-    typer.echo(json.dumps(dicts, indent=2) if as_json else "\n\n".join("\n".join(table(one)) for one in scans))
+    if as_json:
+        typer.echo(json.dumps({"images": [one.as_dict() for one in scans]}, indent=2))
+    else:
+        parts = [*map(table, scans), summary(scans)]
+        typer.echo("\n\n".join("\n".join(part) for part in parts if part))
     raise typer.Exit(_code(one.verdict for one in scans))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.core.findings import Finding, Verdict, broken, severest
+from airflow_batchstream.core.images.scan_summary import summary
 from airflow_batchstream.core.jobs import prepare, rules, spec
 from airflow_batchstream.core.jobs.boot_disk import boot_disk_room
 from airflow_batchstream.core.jobs.machine_rules import allowed_regions
@@ -116,6 +117,8 @@ def job_table(job: JobScan) -> list[str]:
     lines = [*head, *(["", *finding_rows(told)] if told else [])]
     for scan in job.scans:
         lines += ["", *table(scan)]
+    if len(job.scans) > 1:
+        lines += ["", *summary(job.scans)]
     lines += ["", row("Together", _TOGETHER[job.verdict])]
     return [line for part in lines for line in part.split("\n")]
 

@@ -57,6 +57,14 @@ class TestTheCommand:
         assert done.returncode == 1
         assert done.stdout.count("Image     ") == 2
 
+    def test_ends_with_a_summary_where_there_are_several(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:whole", f"{NAME}:twice", *PLACE)
+        assert done.stdout.split("\n\n")[-2:] == [
+            "Summary   2 images: 1 does not stream, 1 may be streamed",
+            f"  BROKEN   {NAME}:twice  image-no-duplicate-layers\n  holds    {NAME}:whole\n",
+        ]
+        assert "Summary" not in run(registry.address, f"{NAME}:whole", *PLACE).stdout
+
     def test_prints_json(self, registry: WritableRegistry) -> None:
         done = run(registry.address, f"{NAME}:twice", f"{NAME}:whole", *PLACE, "--json")
         twice, whole = json.loads(done.stdout)["images"]
@@ -95,6 +103,7 @@ class TestAJob:
         assert done.returncode == code, done.stderr
         assert done.stdout.startswith("Job       job.json\nRegion    us-central1\n")
         assert done.stdout.count("Image     ") == len(tags)
+        assert ("Summary   2 images: 1 does not stream" in done.stdout) is (len(tags) > 1)
 
     def test_as_json_too(self, registry: WritableRegistry, tmp_path: Path) -> None:
         done = run(registry.address, "--job", self.job(tmp_path, "twice"), *PLACE, "--json")
