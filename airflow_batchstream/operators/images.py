@@ -75,6 +75,7 @@ class ImageScanOperator(BaseOperator):
 
     def execute(self, context: Any) -> str | list[str]:
         """Look at the images and return their pinned references."""
+        from airflow_batchstream.core.images.scan_summary import summary
         from airflow_batchstream.services.scan import scan_all, table
 
         log = TaskLog(self.log)
@@ -98,6 +99,7 @@ class ImageScanOperator(BaseOperator):
             )
             for one in scans:
                 log.table(table(one))
+            log.table(summary(scans))
             found = [one.as_dict() | {"region": region} for one in scans]
             single = isinstance(self.image_uri, str)
             context["ti"].xcom_push(key=SCAN_KEY, value=found[0] if single else found)

@@ -460,8 +460,11 @@ class TestTheScanTask:
         pinned, found = look(tag)
         assert pinned == found["pinned"] == f"{IMAGE}@{found['digest']}"
 
-    def test_of_a_list_returns_lists_in_its_order(self, local: Local, tag: str) -> None:
+    def test_of_a_list_returns_lists_in_its_order(
+        self, local: Local, tag: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         pinned, found = look([f"{IMAGE}:empty", tag], fail_on="never")
+        assert "Summary   2 images: 1 does not stream, 1 may be streamed" in capsys.readouterr().out
         assert [one["tag"] for one in found] == ["empty", tag.rpartition(":")[2]]
         assert [one["verdict"] for one in found] == ["broken", "holds"]
         assert pinned == [one["pinned"] for one in found]
