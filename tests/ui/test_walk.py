@@ -102,3 +102,5 @@ class TestWalk:
         expect(ui.state()).to_have_text("Failed")
         expect(ui.line("exit code 3").first).to_be_visible()
         expect(ui.line("cannot read /data/input.csv").first).to_be_visible()
+        expect(ui.line("The last lines printed by failed tasks")).to_have_count(1)  # the error does not repeat it all
+        expect(ui.line("Costs: the job has ended")).to_have_count(1)
