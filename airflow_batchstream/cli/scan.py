@@ -60,7 +60,8 @@ def scan(
     from airflow_batchstream.core.endpoint import Endpoint
     from airflow_batchstream.core.errors import BatchStreamError
     from airflow_batchstream.core.images.scan_summary import summary
-    from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, scan_all, table
+    from airflow_batchstream.core.images.scan_table import table
+    from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, scan_all
     from airflow_batchstream.services.scan_job import job_table, scan_job
 
     if bool(images) == bool(job):

@@ -9,7 +9,7 @@ from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.jobs.schema import templated
 
 if TYPE_CHECKING:
-    from airflow_batchstream.services.scan import FailOn
+    from airflow_batchstream.core.images.scanned import FailOn
 
 WORDS = ("broken", "unknown", "never")
 

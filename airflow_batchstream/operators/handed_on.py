@@ -15,7 +15,7 @@ from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.operators.scanning import SCAN_KEY, Known
 
 if TYPE_CHECKING:
-    from airflow_batchstream.services.scan import FailOn
+    from airflow_batchstream.core.images.scanned import FailOn
 
 MOST_ASKED = 20
 """Tasks before this one whose XComs are asked for, the nearest first: gates and branches may stand in between."""
@@ -33,7 +33,7 @@ def handed_on(context: Any, job: Spec, *, region: str, fail_on: FailOn | None) -
         where nothing will be read: then a scan for no region counts too, which could not tell all.
     :return: image -> what is known of it, and the task's id.
     """
-    from airflow_batchstream.services.scan import platform_of
+    from airflow_batchstream.core.images.platforms import platform_of
 
     wanted = {uri for uri in spec.streamed_images(job) if "@" in uri}
     refused = _REFUSED_BY[fail_on] if fail_on else ()

@@ -76,7 +76,8 @@ class ImageScanOperator(BaseOperator):
     def execute(self, context: Any) -> str | list[str]:
         """Look at the images and return their pinned references."""
         from airflow_batchstream.core.images.scan_summary import summary
-        from airflow_batchstream.services.scan import scan_all, table
+        from airflow_batchstream.core.images.scan_table import table
+        from airflow_batchstream.services.scan import scan_all
 
         log = TaskLog(self.log)
         with final_errors(_NOT_SCANNED):

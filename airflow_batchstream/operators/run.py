@@ -35,8 +35,8 @@ from airflow_batchstream.tasklog import TaskLog
 
 if TYPE_CHECKING:
     from airflow_batchstream.clients.google import GoogleClients
+    from airflow_batchstream.core.images.scanned import FailOn
     from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
-    from airflow_batchstream.services.scan import FailOn
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from airflow_batchstream.core.jobs.model import Sight, Spec
 from airflow_batchstream.services.hub import Subject
 
 if TYPE_CHECKING:
-    from airflow_batchstream.services.scan import FailOn, Scan
+    from airflow_batchstream.core.images.scanned import FailOn, Scan
     from airflow_batchstream.tasklog import TaskLog
 
 
@@ -59,7 +59,8 @@ async def scanned(
     :param handed: images that need no look, each with the task that scanned it.
     :raises ImageRefused: for what it forbids, and for an image that does not exist.
     """
-    from airflow_batchstream.services.scan import scan_all, table
+    from airflow_batchstream.core.images.scan_table import table
+    from airflow_batchstream.services.scan import scan_all
 
     known = as_handed_on(handed, log)
     try:
@@ -110,8 +111,8 @@ def warn_of_unpinned(scans: Sequence[Scan], log: TaskLog, goes_on: str) -> None:
 
 
 def refuse_all(scans: Sequence[Scan], fail_on: FailOn) -> None:
-    """Refuse all images together that :func:`~airflow_batchstream.services.scan.refuse` refuses one by one."""
-    from airflow_batchstream.services.scan import refuse
+    """Refuse all images together that :func:`~airflow_batchstream.core.images.scanned.refuse` refuses one by one."""
+    from airflow_batchstream.core.images.scanned import refuse
 
     refused: list[ImageRefused] = []
     for one in scans:

@@ -14,12 +14,14 @@ from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.core.findings import Finding, Verdict, broken, severest
 from airflow_batchstream.core.images.scan_summary import summary
+from airflow_batchstream.core.images.scan_table import finding_rows, row, table
+from airflow_batchstream.core.images.scanned import Scan
 from airflow_batchstream.core.jobs import prepare, rules, spec
 from airflow_batchstream.core.jobs.boot_disk import boot_disk_room
 from airflow_batchstream.core.jobs.machine_rules import allowed_regions
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.schema import templated
-from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, Scan, finding_rows, row, scan_all, table
+from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, scan_all
 
 _OF_NAMES = frozenset({"image-location", "image-in-artifact-registry", "image-name-complete"})
 """Rules of jobs that a scan of the image says again, in more words."""

@@ -26,7 +26,8 @@ from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.images.documents import MOST_VALUES
 from airflow_batchstream.core.images.reference import parse
-from airflow_batchstream.services.scan import Scan, scan
+from airflow_batchstream.core.images.scanned import Scan
+from airflow_batchstream.services.scan import scan
 
 MIB = 1 << 20
 PATIENT = replace(QUICK, pause=5, total=60)

@@ -20,7 +20,8 @@ from starlette.responses import Response
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.images.layers import Inside
-from airflow_batchstream.services.scan import Scan, scan, scan_all
+from airflow_batchstream.core.images.scanned import Scan
+from airflow_batchstream.services.scan import scan, scan_all
 
 NAME = "us-docker.pkg.dev/acme/batch/train"
 REPOSITORY = "projects/acme/locations/us/repositories/batch"

@@ -18,11 +18,12 @@ from outside_tools import BASE, Buildah, Docker, Skopeo, Umoci, program, root_on
 
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.images.reference import parse
+from airflow_batchstream.core.images.scanned import Scan
 from airflow_batchstream.emulator.images.build import ImageSpec, build
 from airflow_batchstream.emulator.images.layout import Layout
 from airflow_batchstream.emulator.images.push import push
 from airflow_batchstream.emulator.testing import Local, running
-from airflow_batchstream.services.scan import Scan, scan
+from airflow_batchstream.services.scan import scan
 
 _LIST = """
 cd / && find . \\( -path ./proc -o -path ./sys -o -path ./dev -o -path ./tmp -o -path ./run -o -path ./out \\) -prune \

@@ -16,9 +16,9 @@ from outside_tools import REPOSITORY, Buildah, Docker, Skopeo, Umoci, run
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Verdict
+from airflow_batchstream.core.images.scanned import Scan, refuse
 from airflow_batchstream.emulator.testing import Local
 from airflow_batchstream.services.repair import repair
-from airflow_batchstream.services.scan import Scan, refuse
 
 Look = Callable[..., Scan]
 Trees = Callable[..., list[dict[str, str]]]

@@ -17,20 +17,13 @@ from airflow_batchstream.clients.registry import Registry
 from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Finding, Verdict, broken
+from airflow_batchstream.core.images.platforms import platform_of
 from airflow_batchstream.core.images.reference import parse
+from airflow_batchstream.core.images.scan_table import WIDTH, table
+from airflow_batchstream.core.images.scanned import Scan, refuse
 from airflow_batchstream.emulator.images.registry import registry_app
 from airflow_batchstream.emulator.images.store import Store
-from airflow_batchstream.services.scan import (
-    AT_ONCE,
-    MOST_SMALL_BLOBS,
-    WIDTH,
-    Scan,
-    platform_of,
-    refuse,
-    scan,
-    scan_all,
-    table,
-)
+from airflow_batchstream.services.scan import AT_ONCE, MOST_SMALL_BLOBS, scan, scan_all
 
 NAME = "us-docker.pkg.dev/acme/batch/train"
 A, B = make.tar({"a": b"1"}), make.tar({"b": b"2" * 3000})

@@ -1,0 +1,83 @@
+"""A scan as a table: lines of plain text for the task log and the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from airflow_batchstream.core.findings import SEVEREST_FIRST, Finding, Verdict
+from airflow_batchstream.core.images.scanned import Scan, broken_rules
+
+WIDTH = 100
+"""Columns of the table."""
+
+_MARKS = {Verdict.HOLDS: "holds", Verdict.BROKEN: "BROKEN", Verdict.WARNING: "warning", Verdict.UNKNOWN: "not told"}
+
+
+def table(scan: Scan) -> list[str]:
+    """The scan as lines of plain text, at most :data:`WIDTH` columns, for the task log and the terminal."""
+    lines = [row("Image", scan.asked)]
+    if scan.image and scan.digest:
+        layers = f"{len(scan.image.layers)} layers" if len(scan.image.layers) != 1 else "1 layer"
+        lines += [row("Digest", scan.digest)]
+        if scan.image.manifest_digest != scan.digest:
+            lines += [row("Manifest", scan.image.manifest_digest)]
+        lines += [row("Platform", f"{scan.platform}, {layers}, {_size(scan.image.size)} compressed")]
+    asked = "1 request" if scan.requests == 1 else f"{scan.requests} requests"
+    small = len(scan.image.looks) if scan.image else 0
+    looked = f"{small} small layer{'s' if small > 1 else ''} looked into, no other" if small else "no layer"
+    read_so_far = f"{asked}, {_size(scan.bytes_read)}; {looked} was downloaded"
+    lines += [row("Read", read_so_far if scan.requests else "nothing: the name alone tells"), ""]
+    lines += [*finding_rows(scan.findings), "", row("Verdict", _conclusion(scan))]
+    return [line for part in lines for line in part.split("\n")]
+
+
+def finding_rows(findings: Sequence[Finding]) -> list[str]:
+    """Findings as lines of the table, the severest first."""
+    column = max((len(finding.rule) for finding in findings), default=0) + 2
+    in_order = sorted(findings, key=lambda finding: SEVEREST_FIRST.index(finding.verdict))
+    return [line for finding in in_order for line in _finding_lines(finding, column)]
+
+
+def _finding_lines(finding: Finding, column: int) -> list[str]:
+    """One line for a rule that holds; a paragraph for any other, with room for commands and names."""
+    mark = f"  {_MARKS[finding.verdict]:<9}"
+    if finding.verdict is Verdict.HOLDS:
+        return _wrapped(finding.says, f"{mark}{finding.rule:<{column}}")
+    indent = " " * len(mark)
+    remedy = _wrapped(finding.remedy, f"{indent}-> ") if finding.remedy else []
+    return [f"{mark}{finding.rule}", *_wrapped(finding.says, indent), *remedy]
+
+
+def _conclusion(scan: Scan) -> str:
+    said = [finding for finding in scan.findings if finding.verdict is scan.verdict]
+    if scan.verdict is Verdict.BROKEN:
+        return f"does not stream: {broken_rules(said)}."
+    if scan.verdict is Verdict.UNKNOWN:
+        return "could not be told: see above for what would tell."
+    if scan.verdict is Verdict.WARNING:
+        return "no rule is broken, but see the warning above."
+    return "may be streamed: every rule that can be checked beforehand holds."
+
+
+def row(name: str, value: str) -> str:
+    """A name and its value, in as many lines as it takes."""
+    return "\n".join(_wrapped(value, f"{name:<10}"))
+
+
+def _wrapped(text: str, head: str) -> list[str]:
+    """The text behind a head, in as many lines as it takes; names with dashes in them stay whole where they fit."""
+    indent = " " * len(head)
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False) or [head]
+
+
+def _size(count: int) -> str:
+    """Bytes as people say them, in powers of 1,000 as registries do."""
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:,.1f} TB"
