@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from airflow_batchstream.core.findings import SEVEREST_FIRST, Finding, Verdict
+from airflow_batchstream.core.images.scan_table import MARKS, WIDTH
 
-WIDTH = 100
-"""Columns."""
-
-_MARKS = {Verdict.HOLDS: "holds", Verdict.BROKEN: "BROKEN", Verdict.WARNING: "warning", Verdict.UNKNOWN: "not told"}
 _COUNTED = {
     Verdict.BROKEN: ("does not stream", "do not stream"),
     Verdict.UNKNOWN: ("could not be told", "could not be told"),
@@ -53,7 +50,7 @@ def summary(scans: Sequence[Scanned]) -> list[str]:
 
 def _lines(one: Scanned, column: int) -> list[str]:
     """An image's name, and behind or below it the rules that made its verdict."""
-    mark = f"  {_MARKS[one.verdict]:<9}"
+    mark = f"  {MARKS[one.verdict]:<9}"
     indent = " " * len(mark)
     name = _wrapped(one.asked, mark, indent)
     rules = dict.fromkeys(f.rule for f in one.findings if f.verdict is one.verdict and f.verdict is not Verdict.HOLDS)

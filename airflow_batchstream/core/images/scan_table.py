@@ -11,7 +11,8 @@ from airflow_batchstream.core.images.scanned import Scan, broken_rules
 WIDTH = 100
 """Columns of the table."""
 
-_MARKS = {Verdict.HOLDS: "holds", Verdict.BROKEN: "BROKEN", Verdict.WARNING: "warning", Verdict.UNKNOWN: "not told"}
+MARKS = {Verdict.HOLDS: "holds", Verdict.BROKEN: "BROKEN", Verdict.WARNING: "warning", Verdict.UNKNOWN: "not told"}
+"""A verdict as tables have it."""
 
 
 def table(scan: Scan) -> list[str]:
@@ -33,15 +34,18 @@ def table(scan: Scan) -> list[str]:
 
 
 def finding_rows(findings: Sequence[Finding]) -> list[str]:
-    """Findings as lines of the table, the severest first."""
+    """Findings as lines of the table, the severest first; an empty line between paragraphs."""
     column = max((len(finding.rule) for finding in findings), default=0) + 2
     in_order = sorted(findings, key=lambda finding: SEVEREST_FIRST.index(finding.verdict))
-    return [line for finding in in_order for line in _finding_lines(finding, column)]
+    lines: list[str] = []
+    for finding in in_order:
+        lines += [*_finding_lines(finding, column), *([] if finding.verdict is Verdict.HOLDS else [""])]
+    return lines if not lines or lines[-1] else lines[:-1]
 
 
 def _finding_lines(finding: Finding, column: int) -> list[str]:
     """One line for a rule that holds; a paragraph for any other, with room for commands and names."""
-    mark = f"  {_MARKS[finding.verdict]:<9}"
+    mark = f"  {MARKS[finding.verdict]:<9}"
     if finding.verdict is Verdict.HOLDS:
         return _wrapped(finding.says, f"{mark}{finding.rule:<{column}}")
     indent = " " * len(mark)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_batchstream.core.findings import Finding, Verdict, severest
-from airflow_batchstream.core.images.scan_summary import WIDTH, summary
+from airflow_batchstream.core.images.scan_summary import summary
+from airflow_batchstream.core.images.scan_table import WIDTH
 
 NAME = "us-docker.pkg.dev/acme/batch/train"
 
