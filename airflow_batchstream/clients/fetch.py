@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import ipaddress
 import logging
 import random
-import socket
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -21,6 +19,8 @@ from types import TracebackType
 from typing import Self
 
 import httpx2
+
+from airflow_batchstream.clients.hosts import Hosts, Origin
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that a repetition may mend."""
@@ -110,6 +110,7 @@ class Fetcher:
         self.requests = 0
         self.bytes_read = 0
         self._local = local.lower()
+        self._hosts = Hosts()
         timeout = httpx2.Timeout(limits.pause, connect=limits.connect)
         # A proxy for the world outside is none for a local Batch.
         self._client = httpx2.AsyncClient(timeout=timeout, transport=transport, trust_env=not local)
@@ -123,7 +124,7 @@ class Fetcher:
         await self._client.aclose()
 
     def apart(self) -> Self:
-        """The same connections, with counts of its own."""
+        """The same connections and what is known of hosts, with counts of its own: for one of several images."""
         one = copy.copy(self)
         one.requests = one.bytes_read = 0
         return one
@@ -203,6 +204,8 @@ class Fetcher:
             # An error or a redirect is read to be quoted, and no further; a success must be whole.
             whole = 200 <= response.status_code < 300
             body = await self._read(response, limit if whole else _LONGEST_ERROR, whole)
+            if not whole:
+                body = _without_secret(body, headers.get("Authorization", ""))
             return Answer(response.status_code, dict(response.headers), body, str(url))
 
     @asynccontextmanager
@@ -222,7 +225,7 @@ class Fetcher:
                     status, told = response.status_code, dict(response.headers)
                     if status not in _REDIRECTS:
                         error = b"" if status == 200 else await self._read(response, _LONGEST_ERROR, False)
-                        yield Answer(status, told, error, str(here)), self._pieces(response)
+                        yield Answer(status, told, _without_secret(error, secret), str(here)), self._pieces(response)
                         return
             target = _url(told.get("location", ""), here)
             await self._refuse_unsafe(here, target)
@@ -296,7 +299,10 @@ class Fetcher:
         """Refuse a redirect into the machine or the network that this runs in; a local Batch's own address excepted."""
         if self._local and target.scheme == "http" and _authority(target) == self._local:
             return
-        if reason := _unsafe(target) or await _unsafe_addresses(target.host):
+        reason = _unsafe(target)
+        if not reason and _origin(target) != _origin(here):  # where it is now, it has been let before
+            reason = await self._hosts.unsafe(target.host)
+        if reason:
             words = f"{here.host} redirects to {_shown(str(target))}, which is refused: {reason}"
             raise FetchError(words, passing=False)
 
@@ -332,26 +338,13 @@ def _unsafe(target: httpx2.URL) -> str:
     return ""
 
 
-async def _unsafe_addresses(host: str) -> str:
-    """The same, judged by what the name stands for.
-
-    Private addresses are not refused: with Private Service Connect Google's own names stand for such. Nor is a name
-    that does not resolve here: it may do so at a proxy. A name that stands for something else by the time of the
-    connection meets TLS: nobody inside has a certificate for it, and a metadata server speaks plain HTTP only.
-    """
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return ""
-    for *_, address in found:
-        ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        if ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast:
-            return f"its name stands for {ip}"
-    return ""
+def _without_secret(body: bytes, authorization: str) -> bytes:
+    """An error that is going to be quoted: a proxy may say in it what it was sent."""
+    secret = authorization.rpartition(" ")[2].encode()
+    return body.replace(secret, b"***") if secret else body
 
 
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+def _origin(url: httpx2.URL) -> Origin:
     return url.scheme, url.host.lower(), url.port or {"https": 443, "http": 80}.get(url.scheme)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
+from typing import Any
 
 import pytest
 import small_images as make
@@ -14,6 +17,7 @@ from starlette.responses import Response
 from airflow_batchstream.clients import fetch
 from airflow_batchstream.clients.registry import Registry
 from airflow_batchstream.core.errors import ImageRefused
+from airflow_batchstream.core.images.manifest import Image
 from airflow_batchstream.core.images.reference import parse
 
 
@@ -79,12 +83,9 @@ class TestRedirects:
     def test_a_name_that_stands_for_loopback_is_refused(
         self, hostile: HostileRegistry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
-            return [(0, 0, 0, "", ("127.0.0.1", 443))]
-
         hostile.put(NAME, make.image())
         hostile.fail(redirect("https://rebind.example/x"))
-        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+        Resolver(monkeypatch, address="127.0.0.1")
         with pytest.raises(ImageRefused, match=r"its name stands for 127\.0\.0\.1"):
             outside(hostile, token=Tokens("t"))
 
@@ -103,7 +104,90 @@ class TestRedirects:
         assert "is refused" in str(refused(hostile))
 
 
+class TestTheNameOfARedirect:
+    """It is looked up, which takes long where the resolver is slow or, behind a proxy, has no way out."""
+
+    def many(self, hostile: HostileRegistry, location: str, count: int) -> list[Image]:
+        """Images of a registry that sends every blob's request elsewhere, each resolved by a Registry apart."""
+
+        async def go() -> list[Image]:
+            async with Registry(None, Tokens("t"), limits=QUICK, transport=Detour(hostile.address)) as shared:
+                names = [parse(f"{NAME}{i}:latest") for i in range(count)]
+                return await asyncio.gather(*(shared.apart().resolve(name, kind=False) for name in names))
+
+        made = make.image()
+        (config,) = (digest for digest, blob in made.blobs.items() if blob.startswith(b"{"))
+        for i in range(count):
+            hostile.put(f"{NAME}{i}", made)
+        answer = redirect(location + f"/v2/p/there/blobs/{config}")
+        hostile.always(lambda request: None if "/there/" in request.url.path else answer(request))
+        return asyncio.run(go())
+
+    @pytest.mark.parametrize("location", ["", f"https://{HOST}", f"https://{HOST.upper()}:443"])
+    def test_is_not_looked_up_where_it_is_the_same(
+        self, hostile: HostileRegistry, monkeypatch: pytest.MonkeyPatch, location: str
+    ) -> None:
+        resolver = Resolver(monkeypatch, seconds=10)
+        begin = time.monotonic()
+        assert all(image.config for image in self.many(hostile, location, 20))
+        assert HOST not in resolver.asked
+        assert time.monotonic() - begin < 5
+
+    def test_is_looked_up_once_for_many_images_and_not_waited_for_long(
+        self, hostile: HostileRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        resolver = Resolver(monkeypatch, seconds=10)
+        begin = time.monotonic()
+        assert all(image.config for image in self.many(hostile, "https://storage.googleapis.com", 20))
+        assert resolver.asked == ["storage.googleapis.com"]
+        assert 1.9 < time.monotonic() - begin < 5
+
+    def test_that_is_unsafe_is_refused_to_the_second_image_too(
+        self, hostile: HostileRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        resolver = Resolver(monkeypatch, address="169.254.169.254")
+
+        async def go() -> list[object]:
+            async with Registry(None, Tokens("t"), limits=QUICK, transport=Detour(hostile.address)) as shared:
+                return [await asyncio.gather(shared.apart().digest(parse(NAME)), return_exceptions=True) for _ in "12"]
+
+        hostile.always(redirect("https://rebind.example/x", on="/"))
+        assert str(asyncio.run(go())).count("its name stands for 169.254.169.254") == 2
+        assert resolver.asked == ["rebind.example"]
+        assert {seen.host for seen in hostile.seen} == {HOST}
+
+
+class Resolver:
+    """Answers for all names but loopback's, and notes them.
+
+    :param seconds: that an answer takes.
+    :param address: that every name stands for; empty for no answer.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, seconds: float = 0.0, address: str = "") -> None:
+        self.asked: list[str] = []
+        real = socket.getaddrinfo
+
+        def look_up(host: Any, *rest: Any, **more: Any) -> Any:
+            name = host.decode() if isinstance(host, bytes) else str(host)
+            if name == "127.0.0.1":
+                return real(host, *rest, **more)
+            self.asked.append(name)
+            time.sleep(seconds)
+            if not address:
+                raise OSError("the resolver does not answer")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
 class TestTheToken:
+    def test_is_not_quoted_where_a_proxy_says_what_it_was_sent(self, hostile: HostileRegistry) -> None:
+        hostile.always(lambda request: error(403, "DENIED", f"you sent {request.headers['authorization']}"))
+        with pytest.raises(ImageRefused, match=r"HTTP 403.*Bearer \*\*\*") as caught:
+            outside(hostile, token=Tokens("ya29.very-secret"))
+        assert "very-secret" not in str(caught.value)
+
     def test_is_sent_to_the_host_of_the_name_and_fetched_once(self, hostile: HostileRegistry) -> None:
         hostile.put(NAME, make.index((make.image(), make.AMD64)))
         outside(hostile, token=Tokens("secret"))
