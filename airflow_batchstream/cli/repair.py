@@ -50,7 +50,7 @@ def repair(
 
     from airflow_batchstream.cli.credentials import google_token
     from airflow_batchstream.core.endpoint import Endpoint
-    from airflow_batchstream.core.errors import BatchStreamError, InvalidInput
+    from airflow_batchstream.core.errors import BatchStreamError, ImageRefused, InvalidInput
     from airflow_batchstream.core.images.repaired import table
     from airflow_batchstream.services.repair import repair as run
 
@@ -71,7 +71,8 @@ def repair(
     except InvalidInput as error:
         _fail(error, USAGE)
     except BatchStreamError as error:
-        _fail(error, UNTOLD if error.retryable else CANNOT)
+        untold = error.retryable or (isinstance(error, ImageRefused) and error.untold)
+        _fail(error, UNTOLD if untold else CANNOT)
     typer.echo(json.dumps(done.as_dict(), indent=2) if as_json else "\n".join(table(done)))
 
 

@@ -58,6 +58,7 @@ class ImageRefused(BatchStreamError):
     """The image breaks a rule of Image streaming, or the registry does not give it out.
 
     :param missing: the registry has no such image, tag or digest.
+    :param untold: nothing is said against the image: what had to be known of it could not be read.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class ImageRefused(BatchStreamError):
         findings: Sequence[Finding] = (),
         retryable: bool | None = None,
         missing: bool = False,
+        untold: bool = False,
     ) -> None:
         super().__init__(message, retryable=retryable)
-        self.findings, self.missing = tuple(findings), missing
+        self.findings, self.missing, self.untold = tuple(findings), missing, untold
 
 
 class ApiRefused(BatchStreamError):

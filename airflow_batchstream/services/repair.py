@@ -88,6 +88,9 @@ async def repair(
         except ManifestError as error:
             why = "".join(c if c.isprintable() else "?" for c in str(error)[:_LONGEST_WORDS].rstrip("."))
             raise ImageRefused(f"{asked.source} cannot be repaired: {why}.") from None
+        except ImageRefused as error:
+            error.untold = not error.missing  # what was not read is neither repaired nor beyond repair
+            raise
         writer = _Writer(registry, asked, say)
         written = plan.top is not None and await writer.write(plan, plan.top)
         return replace(

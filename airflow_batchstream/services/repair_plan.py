@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.images import layer_rules, rewrite, schema1
 from airflow_batchstream.core.images.documents import ManifestError
 from airflow_batchstream.core.images.manifest import (
@@ -17,6 +18,7 @@ from airflow_batchstream.core.images.manifest import (
     Descriptor,
     Image,
     Index,
+    Layer,
     Manifest,
     Platform,
     digest_of,
@@ -33,8 +35,11 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 64
 """Images of one index that are repaired in one run."""
-MOST_READ = 16
-"""Layers of one image that are read to see whether they are empty."""
+MOST_READ = 128
+"""Layers of one image that are read to see whether they are empty: more than a scan reads, so that a scan finds none
+among those that stay, and all that Docker lets an image have (127)."""
+MOST_READ_BYTES = 1024 * 1024
+"""Bytes of all of these."""
 
 Say = Callable[[str], object]
 
@@ -223,9 +228,30 @@ class Planner:
         return Image(self._source, digest, digest, LINUX_AMD64, manifest, read)
 
     async def _empty(self, image: Image) -> set[int]:
-        """Indexes of the layers that are empty, by the same looks as a scan's."""
-        seen = await looked_into(self._registry, image, MOST_READ)
-        return {layer.index for layer in layer_rules.empty_layers(seen)}
+        """Indexes of the layers that are empty, by looks like a scan's.
+
+        :raises ImageRefused: a layer may be empty and could not be told. Without it the image would be half repaired,
+            and the next run, which can read it, would give another digest.
+        """
+        seen = await looked_into(self._registry, image, MOST_READ, MOST_READ_BYTES)
+        empty = {layer.index for layer in layer_rules.empty_layers(seen)}
+        untold = [(layer, layer_rules.why_untold(seen, layer)) for layer in seen.layers if layer.index not in empty]
+        if untold := [(layer, why) for layer, why in untold if why]:
+            raise self._untold(seen, untold)
+        return empty
+
+    def _untold(self, image: Image, untold: list[tuple[Layer, str]]) -> ImageRefused:
+        (first, why), more = untold[0], len(untold) - 1
+        platform = f" ({_platform(image)})" if _platform(image) else ""
+        others = f" and {more} more" if more else ""
+        looks = [image.looks.get(layer.blob.digest) for layer, _ in untold]
+        return ImageRefused(
+            f"{self._source}{platform}: whether layers[{first.index}] ({first.blob.digest[:19]}){others} is empty "
+            f"could not be told, so nothing was repaired or written: {why.rstrip('.')}. Repair it again where and when "
+            "such layers can be read, or build the image anew without empty layers.",
+            retryable=all(look is not None and look.passing for look in looks),
+            untold=True,
+        )
 
     async def _measure(self, steps: list[schema1.Step1]) -> dict[str, schema1.Measured]:
         """Download what has to be known of schema 1's layers, one after the other; nothing of them is kept."""

@@ -33,6 +33,8 @@ AT_ONCE = 16
 """Images that are looked at at the same time."""
 MOST_SMALL_BLOBS = 8
 """Small layers of one image that are read to see whether they are empty."""
+_LOOKS_AT_ONCE = 16
+"""Layers of one image that are read at the same time."""
 
 
 async def scan(
@@ -135,23 +137,26 @@ async def _scan(
     )
 
 
-async def looked_into(registry: Registry, image: Image, most: int) -> Image:
+async def looked_into(registry: Registry, image: Image, most: int, most_bytes: int = layer_rules.MOST_LOOKED) -> Image:
     """The image with the answers of looks into its small layers, all at once: :func:`.layer_rules.worth_a_look`.
 
     :param most: layers that may be read; a layer that the registry does not give out could not be told.
+    :param most_bytes: of all of them together.
     """
 
     async def look(layer: Layer) -> Look:
         what, largest = f"layers[{layer.index}]", layer_rules.LARGEST_LOOK
         try:
-            blob = await registry.small_blob(image.reference, layer.blob, what, largest=largest)
+            async with free:
+                blob = await registry.small_blob(image.reference, layer.blob, what, largest=largest)
         except ImageRefused as error:
-            return Look(Inside.UNTOLD, str(error).rstrip("."))
+            return Look(Inside.UNTOLD, str(error).rstrip("."), error.retryable)
         return await asyncio.to_thread(look_into, blob)  # up to a tenth of a second
 
     if image.manifest.schema != 2 or image.manifest.artifact:
         return image
-    layers = await asyncio.to_thread(layer_rules.worth_a_look, image, most)
+    free = asyncio.Semaphore(_LOOKS_AT_ONCE)
+    layers = await asyncio.to_thread(layer_rules.worth_a_look, image, most, most_bytes)
     looks = await asyncio.gather(*(look(layer) for layer in layers))
     return replace(image, looks={layer.blob.digest: one for layer, one in zip(layers, looks, strict=True)})
 

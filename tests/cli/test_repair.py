@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import small_images as make
-from writable_registry import WritableRegistry
+from writable_registry import WritableRegistry, refuse
 
 NAME = "us-docker.pkg.dev/acme/batch/train"
 A, EMPTY = make.tar({"a": b"1"}), make.tar({})
@@ -68,6 +68,16 @@ class TestTheCommand:
         done = run("127.0.0.1:1", f"{NAME}:1", f"{NAME}:2")
         assert done.returncode == 3
         assert "could not be reached" in done.stderr
+
+    def test_ends_with_3_where_a_layer_could_not_be_told(self, registry: WritableRegistry) -> None:
+        zeros = bytes(10_000_000)
+        registry.put(NAME, make.image([A, EMPTY, zeros]), "closed")
+        registry.faults.append(refuse("GET", make.sha256(make.gz(zeros)), 403))
+        done = run(registry.address, f"{NAME}:closed", f"{NAME}:5")
+        registry.faults.clear()
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "could not be told, so nothing was repaired or written" in done.stderr
+        assert "5" not in registry.tags(NAME)
 
     def test_has_an_example_that_can_be_copied_from_80_columns(self) -> None:
         lines = [line.strip() for line in run("", "--help", columns=80).stdout.splitlines()]

@@ -31,7 +31,7 @@ LARGEST_LOOK = 64 * 1024
 _SHRINKS = {"gzip": 1_032, "zstd": 32_768}
 """How many zeros a byte of a blob stands for at most: of zstd, a block of 128 KiB takes four bytes."""
 MOST_LOOKED = 128 * 1024
-"""Bytes of all blobs of one image that may be read for that."""
+"""Bytes of all blobs of one image that a scan reads for that."""
 EMPTY_BLOBS = frozenset(
     {
         "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4",  # Docker's, 32 bytes of gzip
@@ -59,7 +59,7 @@ def empty_layers(image: Image) -> list[Layer]:
     return [layer for layer in image.layers if layer.blob.digest in seen or _known_empty(layer)]
 
 
-def worth_a_look(image: Image, most: int) -> list[Layer]:
+def worth_a_look(image: Image, most: int, most_bytes: int = MOST_LOOKED) -> list[Layer]:
     """The small layers to be read, since their digests do not settle whether they are empty; one for each blob.
 
     Two kinds of empty layers have no known diff id: zeros longer than :data:`LONGEST_EMPTY`, and a tar of nothing but
@@ -68,12 +68,13 @@ def worth_a_look(image: Image, most: int) -> list[Layer]:
     *could not be told*. Of the others, which nobody makes but on purpose, as many are read as the bounds allow:
     ordinary images have many small layers, and to doubt them all would tell nothing.
 
-    :param most: layers; their bytes together are at most :data:`MOST_LOOKED`.
+    :param most: layers.
+    :param most_bytes: of all of them together.
     """
     small = [layer for layer in image.layers if not _known_empty(layer) and _can_be_read(layer)]
     blobs = {layer.blob.digest: layer for layer in small}.values()
     chosen: list[Layer] = []
-    left = MOST_LOOKED
+    left = most_bytes
     for layer in sorted(blobs, key=lambda layer: (not _open_question(layer), layer.blob.size or 0)):
         size = layer.blob.size or 0
         if len(chosen) < most and size <= left:
@@ -111,7 +112,7 @@ def _no_empty_layers(image: Image) -> list[Finding]:
     known = {layer.index for layer in empty}
     unseen: dict[str, list[Layer]] = defaultdict(list)
     for layer in image.layers:
-        if layer.index not in known and (why := _why_untold(image, layer)):
+        if layer.index not in known and (why := why_untold(image, layer)):
             unseen[why].append(layer)
     for why, group in unseen.items():
         says = f"{_several(group)} may be empty: {why}."
@@ -198,7 +199,7 @@ def _open_question(layer: Layer) -> bool:
     return size <= SMALL_BLOB and (longer_zeros or not told) and not _known_empty(layer)
 
 
-def _why_untold(image: Image, layer: Layer) -> str:
+def why_untold(image: Image, layer: Layer) -> str:
     """Why a layer that is not known as empty may be; empty where it is not."""
     look = image.looks.get(layer.blob.digest)
     if look is not None:

@@ -48,10 +48,12 @@ class Look:
     """The answer of a look into a layer.
 
     :param why: it could not be told, without a full stop; else empty.
+    :param passing: the registry did not give the layer out, and may do so later.
     """
 
     inside: Inside
     why: str = ""
+    passing: bool = False
 
 
 class _Untold(Exception):
