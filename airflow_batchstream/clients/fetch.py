@@ -11,6 +11,7 @@ import asyncio
 import copy
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -91,11 +92,13 @@ class FetchError(Exception):
     """There is no answer, or none that may be used.
 
     :param passing: whether the same request can succeed later.
+    :param silent: the host that gave no answer, or could not be connected to; None where there was another reason.
+    :param again: whether to repeat it within the same call.
     """
 
-    def __init__(self, message: str, *, passing: bool) -> None:
+    def __init__(self, message: str, *, passing: bool, silent: Origin | None = None, again: bool = True) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.passing, self.silent, self.again = passing, silent, passing and again
 
 
 class Fetcher:
@@ -129,6 +132,13 @@ class Fetcher:
         one.requests = one.bytes_read = 0
         return one
 
+    def gave_up(self, url: str, *, since: float, why: str) -> None:
+        """One image took all its time: unless somebody got an answer from the same host meanwhile, no other asks it.
+
+        :param since: when the image's requests began, by :func:`time.monotonic`.
+        """
+        self._hosts.no_answer(_origin(_url(url)), since=since, found_by=self, why=why)
+
     async def fetch(
         self,
         method: str,
@@ -153,19 +163,20 @@ class Fetcher:
         """
         # Nothing to unpack, so nothing that explodes.
         headers = {"Accept": accept, "Accept-Encoding": "identity"} | dict(sent or {})
-        most = tries or self.limits.tries
+        most, begun = tries or self.limits.tries, time.monotonic()
         for attempt in range(1, most + 1):
             try:
                 answer = await self._follow(method, url, headers, authorization, limit, content)
             except FetchError as failure:
-                if not failure.passing or attempt == most:
-                    raise
-                asked = 0.0
-            else:
-                if answer.status not in PASSING or attempt == most:
-                    return answer
-                asked = _retry_after(answer.headers)
-            await asyncio.sleep(self._pause(attempt, asked))
+                if failure.again and attempt < most:
+                    await asyncio.sleep(self._pause(attempt, 0.0))
+                    continue
+                if failure.silent and failure.again and most >= self.limits.tries:
+                    self._hosts.no_answer(failure.silent, since=begun, found_by=self, why=str(failure))
+                raise
+            if answer.status not in PASSING or attempt == most:
+                return answer
+            await asyncio.sleep(self._pause(attempt, _retry_after(answer.headers)))
         raise AssertionError("unreachable")
 
     async def _follow(
@@ -204,6 +215,7 @@ class Fetcher:
             # An error or a redirect is read to be quoted, and no further; a success must be whole.
             whole = 200 <= response.status_code < 300
             body = await self._read(response, limit if whole else _LONGEST_ERROR, whole)
+            self._hosts.answered(_origin(url))
             if not whole:
                 body = _without_secret(body, headers.get("Authorization", ""))
             return Answer(response.status_code, dict(response.headers), body, str(url))
@@ -254,6 +266,10 @@ class Fetcher:
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> AsyncGenerator[httpx2.Response]:
         """A response whose body has yet to be read; what goes wrong until it is closed becomes a FetchError."""
+        origin = _origin(url)
+        if why := self._hosts.silent(origin, self):
+            words = f"{url.host} was not asked, for it gave another image no answer in any try: {why}"
+            raise FetchError(words, passing=True, again=False)
         self.requests += 1
         try:
             async with self._client.stream(
@@ -263,9 +279,10 @@ class Fetcher:
         except httpx2.TimeoutException:
             bounds = f"{self.limits.connect:g} s to connect, {self.limits.pause:g} s of silence"
             words = f"{url.host} did not answer in time ({bounds} are allowed)"
-            raise FetchError(words, passing=True) from None
+            raise FetchError(words, passing=True, silent=origin) from None
         except httpx2.TransportError as error:
-            raise FetchError(_words(url, error), passing=not _certificate(error)) from None
+            silent = origin if isinstance(error, httpx2.ConnectError) else None
+            raise FetchError(_words(url, error), passing=not _certificate(error), silent=silent) from None
         except httpx2.HTTPError as error:
             raise FetchError(f"{url.host} did not answer as HTTP does: {error}", passing=True) from None
         except UnicodeError as error:  # a label of more than 63 characters

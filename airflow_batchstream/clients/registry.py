@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -90,8 +91,8 @@ class Registry:
         await self._fetcher.__aexit__(kind, error, trace)
 
     def apart(self) -> Self:
-        """The same connections and access token, what is known of repositories, and counts of its own: for one of
-        several images.
+        """The same connections and access token, what is known of hosts and repositories, and counts of its own: for one
+        of several images.
         """
         one = copy.copy(self)
         one._fetcher = self._fetcher.apart()
@@ -278,12 +279,14 @@ class Registry:
     @asynccontextmanager
     async def _bounded(self, reference: Reference) -> AsyncGenerator[None]:
         """All requests about one image together take no longer than the limit: a server may drip for ever."""
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.total):
                 yield
         except TimeoutError:
-            words = f"{reference}: {reference.registry} took more than {self.limits.total:g} s altogether."
-            raise ImageRefused(f"{words} A retry can help.", retryable=True) from None
+            words = f"{reference.registry} took more than {self.limits.total:g} s altogether"
+            self._fetcher.gave_up(self._url(reference, ""), since=begun, why=words)
+            raise ImageRefused(f"{reference}: {words}. A retry can help.", retryable=True) from None
 
 
 def told(answer: Answer) -> str:

@@ -215,11 +215,14 @@ class TestATolerantScan:
             refuse(bad, "unknown")
         assert caught.value.retryable is passing
 
-    def test_of_a_registry_that_is_not_there_could_not_be_told(self) -> None:
-        found = asyncio.run(
-            scan(f"{NAME}:1", region="us-central1", endpoint=Endpoint.local("127.0.0.1:9"), tolerant=True)
-        )
-        assert (found.verdict, found.passing) == (Verdict.UNKNOWN, True)
+    def test_of_a_registry_that_is_not_there_could_not_be_told_and_it_is_tried_for_few(self) -> None:
+        endpoint = Endpoint.local("127.0.0.1:9")
+        names = [f"{NAME}{i}:1" for i in range(AT_ONCE + 20)]
+        found = asyncio.run(scan_all(names, region="us-central1", endpoint=endpoint, tolerant=True))
+        assert {(one.verdict, one.passing) for one in found} == {(Verdict.UNKNOWN, True)}
+        assert sum(one.requests == 0 for one in found) == 20
+        (finding,) = (one for one in found[-1].findings if one.verdict is Verdict.UNKNOWN)
+        assert "127.0.0.1 was not asked, for it gave another image no answer in any try" in finding.says
 
 
 class TestWhatIsPinnedOfAnIndex:
