@@ -54,6 +54,17 @@ def refusal(
     return ImageRefused(f"{reference}: {answer.host} answered {what} with HTTP {status}, which was not expected.{said}")
 
 
+def immutable(reference: Reference, answer: Answer, tag: str) -> ImageRefused | None:
+    """The error where a tag was not moved since the repository's tags are immutable; None where it was not for that.
+
+    Artifact Registry says so with 400 and "The repository has enabled tag immutability", others with 409 or 412.
+    """
+    if answer.status in PASSING or answer.status == 401 or b"immutab" not in answer.body.lower():
+        return None
+    why = f"the tag is immutable: {answer.host} did not move it (HTTP {answer.status}), and will not."
+    return ImageRefused(f"{reference.name}:{tag}: {why} Write another tag.{_said(answer)}")
+
+
 def no_image(reference: Reference, answer: Answer) -> ImageRefused:
     """The error for an image that the registry knows in no version."""
     where = f"host {reference.registry}"

@@ -139,11 +139,13 @@ class WritableRegistry(Registry):
             url = self._url(target, f"manifests/{where}")
             answer = await self._send("PUT", url, target, content=body, sent=sent)
             if answer.status not in (200, 201):
-                raise await self._refused(target, answer, what)
+                fixed = None if ":" in where else registry_words.immutable(target, answer, where)
+                raise fixed or await self._refused(target, answer, what)
         said = answer.headers.get("docker-content-digest", "")
         if said.startswith("sha256:") and said != digest_of(body):
             words = f"{target.registry} keeps {what} as {said}, but {digest_of(body)} was sent: it changed the bytes."
-            raise ImageRefused(f"{target}: {words}")
+            moved = "" if ":" in where else f" The tag {where} may name that one already: look before anything runs it."
+            raise ImageRefused(f"{target}: {words}{moved}")
 
     async def _upload(self, target: Reference, digest: str, content: Callable[[], Any], size: int, what: str) -> None:
         begun = await self._send("POST", self._url(target, "blobs/uploads/"), target, content=b"")

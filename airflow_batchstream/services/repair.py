@@ -156,7 +156,16 @@ class _Writer:
         await self._bring(top)
         if not await self._there(top.digest):  # once more: all that took a while
             await self._put(self._asked.target.target, top)
+            await self._kept(top.digest)
         return True
+
+    async def _kept(self, digest: str) -> None:
+        """Ask whether the tag is as the registry said that it is; a proxy in between may say so and keep nothing."""
+        found = await self._registry.tagged(self._asked.target)
+        if found != digest:
+            names = f"names {found}, which somebody else may have put there since" if found else "is not there"
+            words = f"{self._asked.target.registry} said that it took {digest}, but the tag {names}. A retry can help."
+            raise ImageRefused(f"{self._asked.tag}: {words}", retryable=True)
 
     async def _there(self, digest: str) -> bool:
         """Whether the target's tag names that image already; refused if it names another."""

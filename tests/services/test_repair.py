@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,20 +9,16 @@ from typing import Any
 
 import pytest
 import small_images as make
-from hostile_registry import error
+from repairing import HOST, NAME, mend, refused, verdict
 from starlette.responses import Response
-from writable_registry import WritableRegistry, refuse
+from writable_registry import WritableRegistry
 
-from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import ImageRefused, InvalidInput
+from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.images import rewrite
-from airflow_batchstream.core.images.repaired import WIDTH, Repair, table
-from airflow_batchstream.services.repair import repair
-from airflow_batchstream.services.scan import scan
+from airflow_batchstream.core.images.repaired import WIDTH, table
 
-HOST = "us-docker.pkg.dev"
-NAME, OTHER = f"{HOST}/acme/batch/train", f"{HOST}/acme/elsewhere/train"
+OTHER = f"{HOST}/acme/elsewhere/train"
 A, B, EMPTY = make.tar({"a": b"1"}), make.tar({"b": b"2" * 3000}), make.tar({})
 BROKEN = [A, EMPTY, B, A]
 
@@ -38,20 +33,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegist
 def registry(running: WritableRegistry, tmp_path: Path) -> WritableRegistry:
     running.reset(tmp_path)
     return running
-
-
-def mend(at: WritableRegistry, source: str = f"{NAME}:1", target: str = f"{NAME}:2", **more: Any) -> Repair:
-    return asyncio.run(repair(source, target, endpoint=Endpoint.local(at.address), **more))
-
-
-def refused(at: WritableRegistry, source: str = f"{NAME}:1", target: str = f"{NAME}:2", **more: Any) -> ImageRefused:
-    with pytest.raises(ImageRefused) as caught:
-        mend(at, source, target, **more)
-    return caught.value
-
-
-def verdict(at: WritableRegistry, image: str) -> Verdict:
-    return asyncio.run(scan(image, region="us-central1", endpoint=Endpoint.local(at.address))).verdict
 
 
 class TestAnImageWithEmptyAndDuplicateLayers:
@@ -95,14 +76,14 @@ class TestAnImageWithEmptyAndDuplicateLayers:
         ]
         assert sorted(read[1:]) == sorted(make.sha256(make.gz(one)) for one in (A, B))  # small: looked into, once each
 
-    def test_of_10_gb_takes_seven_requests_and_a_few_kilobytes(self, registry: WritableRegistry) -> None:
+    def test_of_10_gb_takes_eight_requests_and_a_few_kilobytes(self, registry: WritableRegistry) -> None:
         made = make.image(BROKEN)
         manifest = json.loads(made.body)
         for row in manifest["layers"]:
             row["size"] = 2_500_000_000
         registry.put(NAME, make.Made(made.media_type, make.as_json(manifest), made.blobs))
         done = mend(registry)
-        assert done.requests == len(registry.seen) == 7
+        assert done.requests == len(registry.seen) == 8
         assert done.read + done.uploaded < 8192
 
     def test_leaves_the_source_as_it_was(self, registry: WritableRegistry) -> None:
@@ -399,59 +380,6 @@ class TestNames:
             mend(registry, source, target, platforms=platforms)
         assert words in str(caught.value)
         assert registry.seen == []
-
-
-class TestARegistryThatRefuses:
-    @pytest.mark.parametrize(
-        ("method", "on"), [("POST", "/blobs/uploads/"), ("PUT", "/blobs/uploads/"), ("PUT", "/manifests/")]
-    )
-    def test_to_be_written_names_the_role(self, registry: WritableRegistry, method: str, on: str) -> None:
-        registry.put(NAME, make.image(BROKEN))
-        registry.faults.append(refuse(method, on, 403, "Permission denied"))
-        failure = refused(registry)
-        assert "writing the " in str(failure)
-        assert "roles/artifactregistry.writer on projects/acme/locations/us/repositories/batch" in str(failure)
-        assert 'It said: "DENIED: Permission denied"' in str(failure)
-        assert registry.tags(NAME).keys() == {"1"}
-
-    def test_a_blob_to_be_mounted(self, registry: WritableRegistry) -> None:
-        registry.put(NAME, make.image(BROKEN))
-        registry.faults.append(refuse("POST", "/blobs/uploads/", 403))
-        failure = refused(registry, target=f"{OTHER}:2")
-        assert "writing the blob sha256:" in str(failure)
-        assert "repositories/elsewhere" in str(failure)
-
-    def test_a_tag_that_may_not_be_moved(self, registry: WritableRegistry) -> None:
-        registry.put(NAME, make.image(BROKEN))
-        registry.put(NAME, make.image([B]), "2")
-        registry.faults.append(refuse("PUT", "/manifests/2", 409, "tag is immutable"))
-        assert "tag is immutable" in str(refused(registry, move_tag=True))
-
-    def test_once_is_asked_again(self, registry: WritableRegistry) -> None:
-        registry.put(NAME, make.image(BROKEN))
-        left = ["POST", "PUT"]
-
-        def busy(request: Any) -> Response | None:
-            on = {"POST": "/uploads/", "PUT": "/manifests/"}.get(request.method, "")
-            if request.method not in left or on not in request.url.path:
-                return None
-            left.remove(request.method)
-            return error(503, "UNAVAILABLE", "busy")
-
-        registry.faults.append(busy)
-        assert mend(registry).written
-        assert left == []
-
-    def test_that_keeps_other_bytes_is_not_believed(self, registry: WritableRegistry) -> None:
-        registry.put(NAME, make.image(BROKEN))
-
-        def other(request: Any) -> Response | None:
-            if request.method != "PUT" or "/manifests/" not in request.url.path:
-                return None
-            return Response(status_code=201, headers={"Docker-Content-Digest": make.sha256(b"other")})
-
-        registry.faults.append(other)
-        assert "it changed the bytes" in str(refused(registry))
 
 
 class TestTheTable:

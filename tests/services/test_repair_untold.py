@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import small_images as make
+from repairing import NAME, mend, refused, verdict
 from writable_registry import WritableRegistry, refuse
 
-from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.findings import Verdict
-from airflow_batchstream.core.images.repaired import Repair
-from airflow_batchstream.services.repair import repair
 from airflow_batchstream.services.repair_plan import MOST_READ
-from airflow_batchstream.services.scan import scan
 
-NAME = "us-docker.pkg.dev/acme/batch/train"
 A, B, EMPTY = make.tar({"a": b"1"}), make.tar({"b": b"2" * 3000}), make.tar({})
 ZEROS = bytes(10_000_000)
 """An empty layer whose diff id is not among the known ones."""
@@ -37,20 +30,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegist
 def registry(running: WritableRegistry, tmp_path: Path) -> WritableRegistry:
     running.reset(tmp_path)
     return running
-
-
-def mend(at: WritableRegistry, **more: Any) -> Repair:
-    return asyncio.run(repair(f"{NAME}:1", f"{NAME}:2", endpoint=Endpoint.local(at.address), **more))
-
-
-def refused(at: WritableRegistry) -> ImageRefused:
-    with pytest.raises(ImageRefused) as caught:
-        mend(at)
-    return caught.value
-
-
-def verdict(at: WritableRegistry, image: str) -> Verdict:
-    return asyncio.run(scan(image, region="us-central1", endpoint=Endpoint.local(at.address))).verdict
 
 
 class TestALayerThatMayBeEmptyAndIsNotGivenOut:
