@@ -91,8 +91,9 @@ class Registry:
         await self._fetcher.__aexit__(kind, error, trace)
 
     def apart(self) -> Self:
-        """The same connections and access token, what is known of hosts and repositories, and counts of its own: for one
-        of several images.
+        """The same connections and access token, what is known of hosts and repositories, and counts of its own.
+
+        For one of several images.
         """
         one = copy.copy(self)
         one._fetcher = self._fetcher.apart()
