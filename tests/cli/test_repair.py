@@ -26,8 +26,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegis
         yield one
 
 
-def run(at: str, *words: str, columns: int = 100) -> subprocess.CompletedProcess[str]:
+def run(at: str, *words: str, columns: int = 100, **variables: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"BATCH_EMULATOR_HOST": at, "COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
+    env |= variables
     command = [Path(sys.executable).parent / "batchstream", "repair", *words]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
@@ -68,6 +69,17 @@ class TestTheCommand:
         done = run("127.0.0.1:1", f"{NAME}:1", f"{NAME}:2")
         assert done.returncode == 3
         assert "could not be reached" in done.stderr
+
+    @pytest.mark.parametrize("key", ["", "no.json", "key.json"])
+    def test_ends_with_3_and_says_how_to_log_in_where_there_are_no_credentials(self, tmp_path: Path, key: str) -> None:
+        (tmp_path / "key.json").write_text("{}")
+        alone = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"), "NO_GCE_CHECK": "true"}
+        alone["GOOGLE_APPLICATION_CREDENTIALS"] = str(tmp_path / key) if key else ""
+        done = run("", f"{NAME}:1", f"{NAME}:2", **alone)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr.startswith("Error: Google gave no access token here (DefaultCredentialsError: ")
+        assert "Log in by gcloud auth application-default login" in done.stderr
+        assert "connection" not in done.stderr
 
     def test_ends_with_3_where_a_layer_could_not_be_told(self, registry: WritableRegistry) -> None:
         zeros = bytes(10_000_000)
