@@ -10,11 +10,15 @@ from typing import Any
 from airflow.sdk import BaseOperator, XComArg
 
 from airflow_batchstream import connection
+from airflow_batchstream.core.errors import InvalidInput
+from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.operators.errors import final_errors
 from airflow_batchstream.tasklog import TaskLog
 
 REPAIR_KEY = "image_repair"
 """XCom key of the small dict that says what was done."""
+_NOT_REPAIRED = "Nothing was repaired"
+_FLAGS = ("move_tag", "dry_run", "copy_layers")
 
 
 class ImageRepairOperator(BaseOperator):
@@ -38,6 +42,7 @@ class ImageRepairOperator(BaseOperator):
     :param gcp_conn_id: the Airflow connection whose credentials write to the registry: they need
         ``roles/artifactregistry.writer`` on the target's repository.
     :param impersonation_chain: a service account to act as, or a chain of them, the last being the one that acts.
+    :raises InvalidInput: an argument is of another kind; when the Dag is parsed, or of what was rendered by the task.
     """
 
     template_fields: Sequence[str] = ("source", "target", "platforms", "gcp_conn_id", "impersonation_chain")
@@ -65,6 +70,14 @@ class ImageRepairOperator(BaseOperator):
         self.copy_layers = copy_layers
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
+        flags = dict(zip(_FLAGS, (move_tag, dry_run, copy_layers), strict=True))
+        names = {"source": source, "target": target}
+        _refuse(
+            [
+                *(_no_flag(path, value) for path, value in flags.items() if not isinstance(value, bool)),
+                *(_no_name(path, value) for path, value in names.items() if not isinstance(value, str | XComArg)),
+            ]
+        )
 
     def execute(self, context: Any) -> str:
         """Repair the image and return the reference to run."""
@@ -73,16 +86,18 @@ class ImageRepairOperator(BaseOperator):
 
         log = TaskLog(self.log)
         with final_errors():
+            source, target = self._names()
+            platforms = self._platforms()
             endpoint, _ = connection.locate(self.gcp_conn_id, self.impersonation_chain)
             connection.reach(endpoint)
             credentials, _ = connection.credentials(endpoint)
             done = asyncio.run(
                 repair(
-                    str(self.source),
-                    str(self.target),
+                    source,
+                    target,
                     endpoint=endpoint,
                     token=connection.token_source(credentials),
-                    platforms=self._platforms(),
+                    platforms=platforms,
                     move_tag=self.move_tag,
                     dry_run=self.only_look,
                     copy_layers=self.copy_layers,
@@ -93,8 +108,48 @@ class ImageRepairOperator(BaseOperator):
             context["ti"].xcom_push(key=REPAIR_KEY, value=done.as_dict())
         return done.pinned
 
+    def _names(self) -> tuple[str, str]:
+        """Source and target, rendered."""
+        source, target = self.source, self.target
+        if isinstance(source, str) and isinstance(target, str):
+            return source, target
+        names = {"source": source, "target": target}
+        raise _refused([_no_name(path, value) for path, value in names.items() if not isinstance(value, str)])
+
     def _platforms(self) -> list[str]:
-        """One platform may be written without a list."""
-        if isinstance(self.platforms, str):
-            return [self.platforms]
-        return [str(platform) for platform in self.platforms or ()]  # type: ignore[union-attr]
+        """The platforms, rendered. One may be written without a list."""
+        given: Any = self.platforms
+        if isinstance(given, str):
+            return [given]
+        found = list(given) if isinstance(given, list | tuple | set) else [] if given is None else [given]
+        if all(isinstance(platform, str) for platform in found):
+            return found
+        says = f"{_shown(given)} is no list of platforms."
+        remedy = 'Write ["linux/amd64"], or None for all platforms of the image.'
+        raise _refused([Finding("argument", Verdict.BROKEN, "platforms", _shown(given), says, remedy)])
+
+
+def _no_flag(path: str, value: object) -> Finding:
+    says = f"{_shown(value)} is neither True nor False; this argument is not a template, nor taken from XCom."
+    remedy = f"Write {path}=True or {path}=False, without quotes."
+    return Finding("argument", Verdict.BROKEN, path, _shown(value), says, remedy)
+
+
+def _no_name(path: str, value: object) -> Finding:
+    says = f"{_shown(value)} is no image's name."
+    remedy = "Give a text such as us-docker.pkg.dev/acme/batch/train:1.4"
+    remedy += "; the task that it comes from may have returned nothing." if value is None else "."
+    return Finding("argument", Verdict.BROKEN, path, _shown(value), says, remedy)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:200]
+
+
+def _refused(findings: Sequence[Finding]) -> InvalidInput:
+    return InvalidInput(findings, lead=_NOT_REPAIRED)
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    if findings:
+        raise _refused(findings)

@@ -9,6 +9,7 @@ tag; the next run of the same source gives the same digests. The source is only 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WORDS = 2000
 """Characters of a reason, which may hold a registry's own words."""
+_PLATFORM = re.compile(r"[a-z0-9._-]+/[a-z0-9._-]+(/[a-z0-9._-]+)?")
 _AT_ONCE = 8
 """Blobs that are mounted at once."""
 
@@ -127,14 +129,12 @@ def read(source: str, target: str, platforms: Sequence[str] = ()) -> Asked:
         elif (names[0].name, names[0].target) == (names[1].name, names[1].target):
             says = "source and target are the same name, and the source is never changed."
             refuse("repair-target", "target", target, says, "Write another tag.")
-    wanted = [_platform(text) for text in platforms]
-    for text, platform in zip(platforms, wanted, strict=True):
-        if not platform.os or not platform.architecture:
-            remedy = "Write OS/ARCHITECTURE, as in linux/amd64 or linux/arm64."
-            refuse("platform", "platforms", text, f"{text!r} is no platform.", remedy)
+    for text in platforms:
+        if why := _no_platform(text):
+            refuse("platform", "platforms", text, *why)
     if findings:
         raise InvalidInput(findings, lead="Nothing was repaired")
-    return Asked(names[0], names[1], tuple(wanted))
+    return Asked(names[0], names[1], tuple(map(_platform, platforms)))
 
 
 class _Writer:
@@ -232,6 +232,20 @@ def _result(asked: Asked, plan: Plan) -> Repair:
         notes=tuple(plan.notes),
         dry_run=asked.dry_run,
     )
+
+
+def _no_platform(text: str) -> tuple[()] | tuple[str, str]:
+    """Why a text is no platform, and the way out; empty if it is one."""
+    if _PLATFORM.fullmatch(text):
+        return ()
+    several = re.split(r"[\s,;]+", text.strip())
+    if len(several) > 1 and all(map(_PLATFORM.fullmatch, several)):
+        listed = ", ".join(f'"{one}"' for one in several)
+        return f"{text!r} is several platforms in one text.", f"Write a list, [{listed}], or --platform for each."
+    if _PLATFORM.fullmatch(text.strip().lower()):
+        return f"{text!r} is no platform: they are written in lower case.", f"Write {text.strip().lower()}."
+    remedy = "Write OS/ARCHITECTURE, as in linux/amd64 or linux/arm64, or leave it out for all platforms of the image."
+    return f"{text[:100]!r} is no platform.", remedy
 
 
 def _platform(text: str) -> Platform:

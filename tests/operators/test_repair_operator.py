@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import small_images as make
+from airflow.sdk import DAG, BaseOperator, XComArg
 from writable_registry import WritableRegistry, refuse
 
+from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.operators.images import ImageRepairOperator
 from airflow_batchstream.operators.repair import REPAIR_KEY
 
@@ -92,3 +94,50 @@ class TestTheTask:
         registry.put(NAME, make.index((make.image([A, EMPTY]), make.AMD64), (broken, make.ARM64)))
         _, xcom = execute(platforms=platforms)
         assert [image["platform"] for image in xcom[REPAIR_KEY]["images"]] == ["linux/arm64"]
+
+
+class TestAnArgumentOfAnotherKind:
+    @pytest.mark.parametrize("flag", ["move_tag", "dry_run", "copy_layers"])
+    @pytest.mark.parametrize("value", ["false", "True", "{{ params.x }}", 1, None, XComArg(BaseOperator(task_id="x"))])
+    def test_where_true_or_false_is_wanted_fails_when_the_dag_is_parsed(self, flag: str, value: Any) -> None:
+        with pytest.raises(InvalidInput, match=f"{flag}=True or {flag}=False, without quotes") as caught:
+            ImageRepairOperator(task_id="repair", source=f"{NAME}:1", target=f"{NAME}:2", **{flag: value})
+        assert "Nothing was repaired, 1 problem" in str(caught.value)
+        assert repr(value)[:200] in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["source", "target"])
+    @pytest.mark.parametrize("value", [None, 1, ["x"]])
+    def test_where_a_name_is_wanted_fails_when_the_dag_is_parsed(self, name: str, value: Any) -> None:
+        names: dict[str, Any] = {"source": f"{NAME}:1", "target": f"{NAME}:2"} | {name: value}
+        with pytest.raises(InvalidInput) as caught:
+            ImageRepairOperator(task_id="repair", **names)
+        assert f"{name}: {value!r} is no image's name. Give a text such as" in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["source", "target"])
+    def test_that_a_task_returned_fails_the_task_without_a_retry(self, registry: WritableRegistry, name: str) -> None:
+        names: dict[str, Any] = {"source": f"{NAME}:1", "target": f"{NAME}:2"}
+        operator = ImageRepairOperator(task_id="repair", **names)
+        setattr(operator, name, None)  # what Airflow puts there of a task that returned nothing
+        with pytest.raises(AirflowFailException, match=f"{name}: None is no image's name.*may have returned nothing"):
+            operator.execute({"ti": Pushed()})
+        assert registry.seen == []
+
+    @pytest.mark.parametrize(
+        ("platforms", "words"),
+        [
+            ("linux/amd64,linux/arm64", r'Write a list, \["linux/amd64", "linux/arm64"\]'),
+            ("", r"platforms: '' is no platform. Write OS/ARCHITECTURE.*or leave it out"),
+            (["linux/amd64", None], "is no list of platforms"),
+            ({"linux/amd64": True}, "is no list of platforms"),
+            (7, "platforms: 7 is no list of platforms"),
+        ],
+    )
+    def test_of_the_platforms_says_what_to_write(self, registry: WritableRegistry, platforms: Any, words: str) -> None:
+        with pytest.raises(AirflowFailException, match=words):
+            execute(platforms=platforms)
+        assert registry.seen == []
+
+    def test_is_not_what_another_task_returns(self) -> None:
+        with DAG("d"):
+            name = XComArg(BaseOperator(task_id="scan"))
+            assert ImageRepairOperator(task_id="repair", source=name, target=name).source is name

@@ -371,6 +371,12 @@ class TestNames:
             (f"{NAME}:1", "No Image", [], "target: "),
             ("${IMAGE}", f"{NAME}:1", [], "source: "),
             (f"{NAME}:1", f"{NAME}:2", ["amd64"], "Write OS/ARCHITECTURE"),
+            (f"{NAME}:1", f"{NAME}:2", [""], "platforms: '' is no platform. Write OS/ARCHITECTURE"),
+            (f"{NAME}:1", f"{NAME}:2", ["linux/"], "or leave it out for all platforms"),
+            (f"{NAME}:1", f"{NAME}:2", ["linux/a/b/c"], "Write OS/ARCHITECTURE"),
+            (f"{NAME}:1", f"{NAME}:2", ["Linux/AMD64"], "they are written in lower case. Write linux/amd64."),
+            (f"{NAME}:1", f"{NAME}:2", ["linux/amd64,linux/arm64"], 'Write a list, ["linux/amd64", "linux/arm64"]'),
+            (f"{NAME}:1", f"{NAME}:2", ["linux/amd64 linux/arm/v7"], "or --platform for each"),
         ],
     )
     def test_that_make_no_sense_are_refused_before_anything_is_asked(
