@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, XComArg
@@ -121,7 +121,8 @@ class ImageRepairOperator(BaseOperator):
         given: Any = self.platforms
         if isinstance(given, str):
             return [given]
-        found = list(given) if isinstance(given, list | tuple | set) else [] if given is None else [given]
+        several = isinstance(given, Iterable) and not isinstance(given, Mapping | bytes)
+        found = list(given) if several else [] if given is None else [given]
         if all(isinstance(platform, str) for platform in found):
             return found
         says = f"{_shown(given)} is no list of platforms."

@@ -242,12 +242,13 @@ class Planner:
 
     def _untold(self, image: Image, untold: list[tuple[Layer, str]]) -> ImageRefused:
         (first, why), more = untold[0], len(untold) - 1
+        why = why.removeprefix(f"{self._source}: ").rstrip(".")
         platform = f" ({_platform(image)})" if _platform(image) else ""
         others = f" and {more} more" if more else ""
         looks = [image.looks.get(layer.blob.digest) for layer, _ in untold]
         return ImageRefused(
             f"{self._source}{platform}: whether layers[{first.index}] ({first.blob.digest[:19]}){others} is empty "
-            f"could not be told, so nothing was repaired or written: {why.rstrip('.')}. Repair it again where and when "
+            f"could not be told, so nothing was repaired or written: {why}. Repair it again where and when "
             "such layers can be read, or build the image anew without empty layers.",
             retryable=all(look is not None and look.passing for look in looks),
             untold=True,

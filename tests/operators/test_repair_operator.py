@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import UserList  # like what Airflow makes of a mapped task's results
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,9 @@ class TestTheTask:
         with pytest.raises(AirflowFailException, match="Nothing was repaired, 1 problem"):
             execute(target=f"{NAME}:1")
 
-    @pytest.mark.parametrize("platforms", ["linux/arm64", ["linux/arm64"]])
+    @pytest.mark.parametrize("platforms", ["linux/arm64", ["linux/arm64"], UserList(["linux/arm64"])])
     def test_takes_one_platform_with_or_without_a_list(
-        self, registry: WritableRegistry, platforms: str | list[str]
+        self, registry: WritableRegistry, platforms: str | Sequence[str]
     ) -> None:
         broken = make.image([A, EMPTY], architecture="arm64")
         registry.put(NAME, make.index((make.image([A, EMPTY]), make.AMD64), (broken, make.ARM64)))
