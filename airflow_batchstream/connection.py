@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import ApiRefused, InvalidInput
+from airflow_batchstream.core.errors import ApiRefused, InvalidInput, NoCredentials
 from airflow_batchstream.core.findings import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -69,12 +69,14 @@ def credentials(endpoint: Endpoint) -> tuple[Credentials | None, str]:
     """The credentials of an endpoint and their project; ``(None, "")`` for a local Batch. Blocks.
 
     :raises InvalidInput: there is no such connection, or what it holds is no key.
-    :raises ApiRefused: Google gives no credentials, which may be passing.
+    :raises NoCredentials: there are none, which is final, or Google gives none, which may be passing.
     """
     if endpoint.emulator:
         return None, ""
     from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
     from google.auth.exceptions import GoogleAuthError
+
+    from airflow_batchstream.clients.tokens import may_pass
 
     name, chain = endpoint.gcp_conn_id, endpoint.impersonation_chain
     try:
@@ -91,10 +93,10 @@ def credentials(endpoint: Endpoint) -> tuple[Credentials | None, str]:
             f"{EMULATOR_VARIABLE} to use a local Batch.",
         ) from None
     except GoogleAuthError as e:
-        raise ApiRefused(
-            f"gcp_conn_id: no credentials come from the connection {name!r}: {e}",
-            code="UNAUTHENTICATED",
-            retryable=True,
+        raise NoCredentials(
+            f"gcp_conn_id: no credentials come from the connection {name!r}: {str(e).rstrip('.')}.",
+            remedy="Put a key into it, or give the machine that runs the task a service account.",
+            retryable=may_pass(e),
         ) from e
     except (ValueError, OSError) as e:
         says = f"the key of the connection {name!r} cannot be loaded ({type(e).__name__}: {e})."

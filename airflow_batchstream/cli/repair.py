@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -10,10 +9,6 @@ import typer
 from airflow_batchstream.cli.image import Emulator
 
 CANNOT, USAGE, UNTOLD = 1, 2, 3
-NO_TOKEN = (
-    "Google gave no access token here ({why}).\nLog in by gcloud auth application-default login, or let "
-    "GOOGLE_APPLICATION_CREDENTIALS name a key file; for a local Batch, set BATCH_EMULATOR_HOST. Nothing was repaired."
-)
 HELP = "\n\n".join(
     (
         "Write an image anew without its empty and duplicate layers, or as schema 2, so that it can be streamed.",
@@ -59,14 +54,13 @@ def repair(
     from airflow_batchstream.core.images.repaired import table
     from airflow_batchstream.services.repair import repair as run
 
-    refusals: list[Exception] = []
     try:
         done = asyncio.run(
             run(
                 source,
                 target,
                 endpoint=Endpoint.local(emulator) if emulator else Endpoint(),
-                token=_watched(google_token(), refusals),
+                token=google_token(),
                 platforms=platform or [],
                 move_tag=move_tag,
                 dry_run=dry_run,
@@ -77,30 +71,9 @@ def repair(
     except InvalidInput as error:
         _fail(error, USAGE)
     except BatchStreamError as error:
-        if refusals:
-            _fail(NO_TOKEN.format(why=_reason(refusals[0])), UNTOLD)
         untold = error.retryable or (isinstance(error, ImageRefused) and error.untold)
         _fail(error, UNTOLD if untold else CANNOT)
     typer.echo(json.dumps(done.as_dict(), indent=2) if as_json else "\n".join(table(done)))
-
-
-def _watched(ask: Callable[[], Awaitable[str]], refusals: list[Exception]) -> Callable[[], Awaitable[str]]:
-    """The source of tokens, which keeps why it gave none: the error after that speaks of an Airflow connection."""
-
-    async def token() -> str:
-        try:
-            return await ask()
-        except Exception as error:
-            refusals.append(error)
-            raise
-
-    return token
-
-
-def _reason(error: Exception) -> str:
-    """The first sentences of Google's own words, which can be a whole JSON document, on one line."""
-    said = " ".join("".join(c if c.isprintable() else " " for c in str(error)[:1000]).split())
-    return f"{type(error).__name__}: {said[:300].rstrip('.')}" if said else type(error).__name__
 
 
 def _fail(error: object, code: int) -> NoReturn:

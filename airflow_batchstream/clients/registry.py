@@ -53,9 +53,10 @@ class Fetched:
 
 @dataclass(slots=True)
 class _Token:
-    """The header with the access token, empty before the first is there."""
+    """The header with the access token, empty before the first is there, and why the first did not come."""
 
     header: str = ""
+    failure: Exception | None = None
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -268,14 +269,14 @@ class Registry:
             return self._token.header
 
     async def _fresh(self, reference: Reference, source: TokenSource) -> str:
-        try:
-            return await source()
-        except Exception as error:  # whatever the credentials' library raises
-            kind = type(error).__name__
-            raise ImageRefused(
-                f"{reference}: the Google connection gave no access token for the registry ({kind}: {error})",
-                retryable=bool(getattr(error, "retryable", False)),
-            ) from error
+        error = self._token.failure  # of another image: it would take as long again, and be no other
+        if error is None:
+            try:
+                return await source()
+            except Exception as raised:  # whatever the credentials' library raises
+                error = raised
+                self._token.failure = None if self._token.header else error
+        raise registry_words.no_token(reference, error) from error
 
     @asynccontextmanager
     async def _bounded(self, reference: Reference) -> AsyncGenerator[None]:

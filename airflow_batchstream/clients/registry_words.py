@@ -7,7 +7,8 @@ import json
 from collections.abc import Sequence
 
 from airflow_batchstream.clients.fetch import PASSING, Answer, FetchError
-from airflow_batchstream.core.errors import ImageRefused
+from airflow_batchstream.clients.tokens import may_pass
+from airflow_batchstream.core.errors import ImageRefused, NoCredentials
 from airflow_batchstream.core.images.reference import Reference
 
 _MOST_TAGS = 3
@@ -21,6 +22,20 @@ def no_answer(reference: Reference, what: str, was: str, error: FetchError) -> I
     """
     again = " A retry can help." if error.passing else ""
     return ImageRefused(f"{reference}: {what} was not {was}: {error}.{again}", retryable=error.passing)
+
+
+def no_token(reference: Reference, error: Exception) -> ImageRefused:
+    """The error where the credentials give no access token.
+
+    :param error: what their library raised, or :class:`NoCredentials`, whose words are told as they are.
+    """
+    says = f"the Google connection gave no access token for the registry ({type(error).__name__}: {error})."
+    remedy, passing = "Look after the credentials of the Google connection; until then nothing tells.", may_pass(error)
+    if isinstance(error, NoCredentials):
+        says, remedy = error.says, error.remedy
+    elif passing:
+        remedy = "A retry can help."
+    return ImageRefused(f"{reference}: {says} {remedy}", retryable=passing, untold=True, remedy=remedy)
 
 
 def refusal(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from airflow_batchstream.core.errors import BatchStreamError
 from airflow_batchstream.core.jobs.model import Trouble
 
 _FROM_PLUGIN = "Getting metadata from plugin failed with error: "
@@ -41,3 +42,18 @@ def of_credentials(trouble: Trouble, gcp_conn_id: str) -> Trouble:
         says = f"The credentials of the connection {gcp_conn_id!r} are not accepted: {trouble.message}"
         return replace(trouble, message=says)
     return trouble
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether waiting may mend what went wrong while credentials were looked for, or a token was fetched by them.
+
+    That there are none does not pass: on Google's own machines the library gives some even while the metadata server
+    is silent, for it knows them by their firmware.
+    """
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+
+    if isinstance(error, BatchStreamError):
+        return error.retryable
+    if isinstance(error, DefaultCredentialsError) or not isinstance(error, GoogleAuthError):
+        return False
+    return bool(error.retryable) or not _REFUSED.search(str(error))

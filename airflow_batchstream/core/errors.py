@@ -6,6 +6,7 @@
     ├── InvalidInput            a job, an argument or a file breaks a rule; nothing was submitted
     ├── ImageRefused            the image cannot be streamed, or cannot be read
     ├── ApiRefused              Google's API answered with an error that waiting does not mend
+    │   ├── NoCredentials       there are no credentials, or no access token comes from them
     │   └── JobExists           the job id is taken by a job that is not ours, or that is dead
     ├── JobFailed               the job ended as FAILED
     ├── JobCancelled            the job was cancelled or deleted, and not by this task
@@ -59,6 +60,7 @@ class ImageRefused(BatchStreamError):
 
     :param missing: the registry has no such image, tag or digest.
     :param untold: nothing is said against the image: what had to be known of it could not be read.
+    :param remedy: the end of the message that says what to do, where that is not about the image or the registry.
     """
 
     def __init__(
@@ -69,9 +71,10 @@ class ImageRefused(BatchStreamError):
         retryable: bool | None = None,
         missing: bool = False,
         untold: bool = False,
+        remedy: str = "",
     ) -> None:
         super().__init__(message, retryable=retryable)
-        self.findings, self.missing, self.untold = tuple(findings), missing, untold
+        self.findings, self.missing, self.untold, self.remedy = tuple(findings), missing, untold, remedy
 
 
 class ApiRefused(BatchStreamError):
@@ -83,6 +86,18 @@ class ApiRefused(BatchStreamError):
     def __init__(self, message: str, *, code: str, retryable: bool | None = None) -> None:
         super().__init__(message, retryable=retryable)
         self.code = code
+
+
+class NoCredentials(ApiRefused):
+    """There are no Google credentials, or no access token comes from them.
+
+    :param says: what is wrong.
+    :param remedy: what to do, in the words of the place that they were looked for in.
+    """
+
+    def __init__(self, says: str, *, remedy: str, retryable: bool) -> None:
+        super().__init__(f"{says} {remedy}", code="UNAUTHENTICATED", retryable=retryable)
+        self.says, self.remedy = says, remedy
 
 
 class JobExists(ApiRefused):

@@ -168,8 +168,9 @@ def _unreadable(
     if error.missing:
         unread = Finding("image-exists", Verdict.BROKEN, "image", str(reference), str(error))
     else:
-        remedy = "Scan it again, or from where the registry can be reached and read; until then nothing tells."
-        unread = Finding("image-readable", Verdict.UNKNOWN, "image", str(reference), str(error), remedy)
+        again = "Scan it again, or from where the registry can be reached and read; until then nothing tells."
+        says, remedy = str(error).removesuffix(error.remedy).rstrip(), error.remedy or again
+        unread = Finding("image-readable", Verdict.UNKNOWN, "image", str(reference), says, remedy)
     return Scan(
         asked=uri,
         reference=reference,

@@ -77,8 +77,8 @@ class TestTheCommand:
         alone["GOOGLE_APPLICATION_CREDENTIALS"] = str(tmp_path / key) if key else ""
         done = run("", f"{NAME}:1", f"{NAME}:2", **alone)
         assert (done.returncode, done.stdout) == (3, "")
-        assert done.stderr.startswith("Error: Google gave no access token here (DefaultCredentialsError: ")
-        assert "Log in by gcloud auth application-default login" in done.stderr
+        assert "this machine has no Google credentials (" in done.stderr
+        assert "Sign in with gcloud auth application-default login" in done.stderr
         assert "connection" not in done.stderr
 
     def test_ends_with_3_where_a_layer_could_not_be_told(self, registry: WritableRegistry) -> None:

@@ -26,8 +26,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegis
         yield one
 
 
-def run(at: str, *words: str, columns: int = 100) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"BATCH_EMULATOR_HOST": at, "COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
+def run(at: str, *words: str, columns: int = 100, **more: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"BATCH_EMULATOR_HOST": at, "COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"} | more
     command = [Path(sys.executable).parent / "batchstream", "scan", *words]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
@@ -130,6 +130,16 @@ class TestWhatCouldNotBeTold:
         assert done.returncode == 3
         assert "could not be reached" in " ".join(done.stdout.split())
         assert "Verdict   could not be told" in done.stdout
+
+    def test_without_credentials_says_how_to_sign_in_and_nothing_of_a_connection(self, tmp_path: Path) -> None:
+        alone = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
+        done = run("", f"{NAME}:1", *PLACE, GOOGLE_APPLICATION_CREDENTIALS="", **alone)
+        said = " ".join(done.stdout.split())
+        assert done.returncode == 3, done.stderr
+        assert "this machine has no Google credentials (DefaultCredentialsError: Your default credentials" in said
+        assert "-> Sign in with gcloud auth application-default login" in said
+        assert said.count("Sign in") == 1
+        assert "connection" not in said
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_where_the_registry_refuses(self, registry: WritableRegistry, status: int) -> None:

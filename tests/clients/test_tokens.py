@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
-from airflow_batchstream.clients.tokens import of_credentials
+from airflow_batchstream.clients.tokens import may_pass, of_credentials
 from airflow_batchstream.core.jobs.model import Trouble
 
 PLUGIN = "Getting metadata from plugin failed with error: "
@@ -56,3 +57,19 @@ def test_other_trouble_is_left_as_it_is() -> None:
 def test_a_local_batch_has_no_connection_to_name() -> None:
     trouble = Trouble("UNAUTHENTICATED", "Injected")
     assert of_credentials(trouble, "") is trouble
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_a_refusal_does_not_pass(text: str) -> None:
+    assert not may_pass(RefreshError(text))
+
+
+@pytest.mark.parametrize("text", OUTAGES)
+def test_an_outage_may_pass(text: str) -> None:
+    assert may_pass(RefreshError(text))
+    assert may_pass(TransportError(text))
+
+
+def test_that_there_are_no_credentials_does_not_pass() -> None:
+    assert not may_pass(DefaultCredentialsError("Your default credentials were not found."))
+    assert not may_pass(RuntimeError("a fault of ours"))

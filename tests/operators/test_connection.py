@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
 from airflow_batchstream import connection
 from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import ApiRefused, InvalidInput
+from airflow_batchstream.core.errors import ApiRefused, InvalidInput, NoCredentials
 
 
 def google(**extra: object) -> str:
@@ -80,3 +81,14 @@ class TestCredentials:
         monkeypatch.setenv("AIRFLOW_CONN_MINE", google(key_path="/nowhere/key.json"))
         with pytest.raises(InvalidInput, match=r"the connection 'mine' cannot be loaded.*/nowhere/key\.json"):
             connection.credentials(Endpoint(gcp_conn_id="mine"))
+
+    def test_that_are_nowhere_are_final_for_no_retry_brings_them(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_MINE", google())
+        monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+        monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+        monkeypatch.setattr("google.auth._default._get_gce_credentials", lambda *_, **__: (None, None))
+        with pytest.raises(NoCredentials, match=r"connection 'mine': .*not found.*Put a key into it") as caught:
+            connection.credentials(Endpoint(gcp_conn_id="mine"))
+        assert not caught.value.retryable

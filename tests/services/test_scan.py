@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import small_images as make
+from google.auth.exceptions import RefreshError
 from hostile_registry import Detour, HostileRegistry, body, endless, status
 from starlette.requests import Request
 
@@ -223,6 +224,26 @@ class TestATolerantScan:
         assert sum(one.requests == 0 for one in found) == 20
         (finding,) = (one for one in found[-1].findings if one.verdict is Verdict.UNKNOWN)
         assert "127.0.0.1 was not asked, for it gave another image no answer in any try" in finding.says
+
+    @pytest.mark.parametrize(("says", "passing"), [("invalid_grant", False), ("Read timed out.", True)])
+    def test_without_an_access_token_says_so_and_asks_for_it_once(
+        self, registry: HostileRegistry, says: str, passing: bool
+    ) -> None:
+        asked = []
+
+        async def token() -> str:
+            asked.append(1)
+            raise RefreshError(says)
+
+        names = [f"{NAME}{i}:1" for i in range(30)]
+        found = asyncio.run(scan_all(names, region="us-central1", endpoint=Endpoint(), token=token, tolerant=True))
+        assert {(one.verdict, one.passing, one.requests) for one in found} == {(Verdict.UNKNOWN, passing, 0)}
+        (finding,) = (one for one in found[-1].findings if one.verdict is Verdict.UNKNOWN)
+        assert finding.says.endswith(
+            f"the Google connection gave no access token for the registry (RefreshError: {says})."
+        )
+        assert ("A retry can help" in finding.remedy) is passing
+        assert len(asked) == 1
 
 
 class TestWhatIsPinnedOfAnIndex:
