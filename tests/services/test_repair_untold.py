@@ -91,3 +91,18 @@ def pax(words: str) -> bytes:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": words}):
         pass
     return out.getvalue()
+
+
+class TestASource:
+    @pytest.mark.parametrize("on", ["/manifests/1", "/blobs/"])
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_that_is_not_given_out_could_not_be_told(self, registry: WritableRegistry, on: str, status: int) -> None:
+        registry.put(NAME, make.image([A, EMPTY]))
+        registry.faults.append(refuse("GET", on, status))
+        failure = refused(registry)
+        assert (failure.untold, failure.missing) == (True, False)
+
+    def test_that_is_not_there_or_cannot_be_repaired_is_told(self, registry: WritableRegistry) -> None:
+        assert not refused(registry).untold
+        registry.put(NAME, make.image([EMPTY]))
+        assert not refused(registry).untold
