@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchstream.core.endpoint import Endpoint
-from airflow_batchstream.core.errors import ApiRefused, InvalidInput, NoCredentials
+from airflow_batchstream.core.endpoint import Endpoint, read_address
+from airflow_batchstream.core.errors import InvalidInput, NoCredentials
 from airflow_batchstream.core.findings import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ EMULATOR_VARIABLE = "BATCH_EMULATOR_HOST"
 EMULATOR_EXTRA = "batchstream_emulator"
 """The same in the connection's extra, for one connection only."""
 DEFAULT_CONNECTION = "google_cloud_default"
-REACH_SECONDS = 5.0
-"""Longest wait for a connection to a local Batch, which is near."""
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
@@ -51,18 +47,11 @@ def reach(endpoint: Endpoint) -> None:
 
     :raises ApiRefused: with the way out; a retry helps once the local Batch is started.
     """
-    if not endpoint.emulator:
-        return
-    host, _, port = endpoint.emulator.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
-    except (OSError, OverflowError) as e:
-        raise ApiRefused(
-            f"No local Batch answers at {endpoint.emulator} ({e}). Start it (batchstream emulator --port {port}), or "
-            f"take the address out of {EMULATOR_VARIABLE} and the connection's {EMULATOR_EXTRA} to use Google Cloud.",
-            code="UNAVAILABLE",
-            retryable=True,
-        ) from None
+    from airflow_batchstream.clients import local_batch
+
+    local_batch.reach(
+        endpoint, otherwise=f"take the address out of {EMULATOR_VARIABLE} and the connection's {EMULATOR_EXTRA}"
+    )
 
 
 def credentials(endpoint: Endpoint) -> tuple[Credentials | None, str]:
@@ -142,16 +131,11 @@ def _not_found() -> type[Exception]:
 
 
 def _address(text: str, where: str) -> str:
-    """``HOST:PORT`` of what people put there: with a scheme, a slash at the end."""
-    address = re.sub(r"^(http|grpc)://", "", text.strip()).rstrip("/")
-    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\s:/@]+):\d{1,5}", address):
-        raise _refused(
-            where,
-            text,
-            f"{text!r} is no address of a local Batch.",
-            "Write HOST:PORT, such as 127.0.0.1:8484, or leave it out to use Google Cloud.",
-        )
-    return address
+    try:
+        return read_address(text)
+    except ValueError as error:
+        way = "Write HOST:PORT, such as 127.0.0.1:8484, or leave it out to use Google Cloud."
+        raise _refused(where, text, str(error), way) from None
 
 
 def _refused(path: str, value: str, says: str, remedy: str) -> InvalidInput:

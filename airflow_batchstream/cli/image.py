@@ -10,23 +10,53 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from airflow_batchstream.core.endpoint import Endpoint
     from airflow_batchstream.core.images.reference import Reference
     from airflow_batchstream.emulator.images.build import ImageSpec
 
+UNTOLD = 3
+"""Exit code of the commands that read a registry, where it could not be asked."""
 app = typer.Typer(
     help="Make small images without Docker, and push them to the local Batch.",
     add_completion=False,
     no_args_is_help=True,
 )
 
+
+def _address(text: str) -> str:
+    """The option's value, read; empty for the registries themselves."""
+    from airflow_batchstream.core.endpoint import read_address
+
+    try:
+        return read_address(text) if text.strip() else ""
+    except ValueError as error:
+        raise typer.BadParameter(f"{error} Write HOST:PORT, such as 127.0.0.1:8484, or leave it out.") from None
+
+
 Emulator = Annotated[
     str,
     typer.Option(
         envvar="BATCH_EMULATOR_HOST",
         metavar="HOST:PORT",
+        callback=_address,
         help="The local Batch, which stands for the registry of every name; without it, the name's own registry.",
     ),
 ]
+
+
+def reached(emulator: str) -> Endpoint:
+    """The registries themselves, or a local Batch that answers; where it does not, the command ends with 3."""
+    from airflow_batchstream.clients.local_batch import reach
+    from airflow_batchstream.core.endpoint import Endpoint
+    from airflow_batchstream.core.errors import ApiRefused
+
+    endpoint = Endpoint.local(emulator) if emulator else Endpoint()
+    try:
+        reach(endpoint, otherwise="leave out --emulator and BATCH_EMULATOR_HOST")
+    except ApiRefused as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(UNTOLD) from None
+    return endpoint
 
 
 @app.command()

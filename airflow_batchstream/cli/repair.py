@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from airflow_batchstream.cli.image import Emulator
+from airflow_batchstream.cli.image import Emulator, reached
 
 CANNOT, USAGE, UNTOLD = 1, 2, 3
 HELP = "\n\n".join(
@@ -49,7 +49,6 @@ def repair(
     import json
 
     from airflow_batchstream.cli.credentials import google_token
-    from airflow_batchstream.core.endpoint import Endpoint
     from airflow_batchstream.core.errors import BatchStreamError, ImageRefused, InvalidInput
     from airflow_batchstream.core.images.repaired import table
     from airflow_batchstream.services.repair import repair as run
@@ -59,7 +58,7 @@ def repair(
             run(
                 source,
                 target,
-                endpoint=Endpoint.local(emulator) if emulator else Endpoint(),
+                endpoint=reached(emulator),
                 token=google_token(),
                 platforms=platform or [],
                 move_tag=move_tag,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from airflow_batchstream.cli.image import Emulator
+from airflow_batchstream.cli.image import Emulator, reached
 
 if TYPE_CHECKING:
     from airflow_batchstream.core.findings import Verdict
@@ -57,7 +57,6 @@ def scan(
     import json
 
     from airflow_batchstream.cli.credentials import google_token
-    from airflow_batchstream.core.endpoint import Endpoint
     from airflow_batchstream.core.errors import BatchStreamError
     from airflow_batchstream.core.images.scan_summary import summary
     from airflow_batchstream.core.images.scan_table import table
@@ -66,7 +65,7 @@ def scan(
 
     if bool(images) == bool(job):
         _fail("Give images, or a job with --job, and not both." if images else "Give an image, or a job with --job.")
-    endpoint, token = Endpoint.local(emulator) if emulator else Endpoint(), google_token()
+    endpoint, token = reached(emulator), google_token()
     most = MOST_SMALL_BLOBS if max_small_blobs is None else max_small_blobs
     try:
         if job:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+
+def read_address(text: str) -> str:
+    """``HOST:PORT`` of a local Batch, of what people write: with a scheme, a slash at the end.
+
+    :raises ValueError: it is none.
+    """
+    address = re.sub(r"^(http|grpc)://", "", text.strip()).rstrip("/")
+    read = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/@?#]+):(\d{1,5})", address)
+    if not read or not 0 < int(read[1]) < 65536:
+        raise ValueError(f"{text!r} is no address of a local Batch.")
+    return address
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class TestTheCommand:
     def test_ends_with_3_where_the_registry_is_not_there(self) -> None:
         done = run("127.0.0.1:1", f"{NAME}:1", f"{NAME}:2")
         assert done.returncode == 3
-        assert "could not be reached" in done.stderr
+        assert "No local Batch answers at 127.0.0.1:1" in done.stderr
 
     @pytest.mark.parametrize("key", ["", "no.json", "key.json"])
     def test_ends_with_3_and_says_how_to_log_in_where_there_are_no_credentials(self, tmp_path: Path, key: str) -> None:

@@ -87,6 +87,14 @@ class TestTheCommand:
     def test_ends_with_2_where_it_is_used_wrongly(self, registry: WritableRegistry, words: tuple[str, ...]) -> None:
         assert run(registry.address, *words).returncode == 2
 
+    @pytest.mark.parametrize("at", ["localhost", "bad host", ":99999", "localhost:99999", "localhost:0", "https://x:1"])
+    def test_ends_with_2_where_the_local_batch_has_no_address(self, at: str) -> None:
+        done = run(at, f"{NAME}:1", *PLACE, "--machine-type", "e2-small")
+        said = " ".join(done.stderr.replace("│", " ").split())
+        assert done.returncode == 2
+        assert "BATCH_EMULATOR_HOST" in said
+        assert f"{at!r} is no address of a local Batch. Write HOST:PORT" in said
+
 
 class TestAJob:
     def job(self, folder: Path, *tags: str) -> str:
@@ -125,11 +133,11 @@ class TestWhatCouldNotBeTold:
         assert done.returncode == 3
         assert "not told image-location\n" in done.stdout
 
-    def test_where_the_registry_is_not_there(self) -> None:
-        done = run("127.0.0.1:1", f"{NAME}:1", *PLACE)
-        assert done.returncode == 3
-        assert "could not be reached" in " ".join(done.stdout.split())
-        assert "Verdict   could not be told" in done.stdout
+    def test_where_no_local_batch_answers_names_it_at_once(self) -> None:
+        done = run("http://127.0.0.1:1/", f"{NAME}:1", *PLACE)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr.startswith("Error: No local Batch answers at 127.0.0.1:1 (")
+        assert "leave out --emulator and BATCH_EMULATOR_HOST to use Google Cloud" in done.stderr
 
     def test_without_credentials_says_how_to_sign_in_and_nothing_of_a_connection(self, tmp_path: Path) -> None:
         alone = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path), "NO_GCE_CHECK": "true"}
