@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from airflow_batchstream.cli.printing import UNTOLD
+
 if TYPE_CHECKING:
     from airflow_batchstream.core.endpoint import Endpoint
     from airflow_batchstream.core.images.reference import Reference
     from airflow_batchstream.emulator.images.build import ImageSpec
 
-UNTOLD = 3
-"""Exit code of the commands that read a registry, where it could not be asked."""
 app = typer.Typer(
     help="Make small images without Docker, and push them to the local Batch.",
     add_completion=False,

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from airflow_batchstream.cli.image import Emulator, reached
+from airflow_batchstream.cli.printing import answer
 
 CANNOT, USAGE, UNTOLD = 1, 2, 3
 HELP = "\n\n".join(
@@ -72,7 +73,7 @@ def repair(
     except BatchStreamError as error:
         untold = error.retryable or (isinstance(error, ImageRefused) and error.untold)
         _fail(error, UNTOLD if untold else CANNOT)
-    typer.echo(json.dumps(done.as_dict(), indent=2) if as_json else "\n".join(table(done)))
+    answer(json.dumps(done.as_dict(), indent=2) if as_json else "\n".join(table(done)))
 
 
 def _fail(error: object, code: int) -> NoReturn:

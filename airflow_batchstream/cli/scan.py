@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from airflow_batchstream.cli.image import Emulator, reached
+from airflow_batchstream.cli.printing import UNTOLD, answer
 
 if TYPE_CHECKING:
     from airflow_batchstream.core.findings import Verdict
 
-STREAMS, DOES_NOT, USAGE, UNTOLD = 0, 1, 2, 3
+STREAMS, DOES_NOT, USAGE = 0, 1, 2
 HELP = "\n\n".join(
     (
         "Say whether Image streaming can start an image, why not, and what to do about it.",
@@ -80,7 +81,7 @@ def scan(
                     most_small_blobs=most,
                 )
             )
-            typer.echo(json.dumps(of_job.as_dict(), indent=2) if as_json else "\n".join(job_table(of_job)))
+            answer(json.dumps(of_job.as_dict(), indent=2) if as_json else "\n".join(job_table(of_job)))
             raise typer.Exit(_code([of_job.verdict]))
         scans = asyncio.run(
             scan_all(
@@ -97,10 +98,10 @@ def scan(
     except BatchStreamError as error:  # a name that is none, a file that is no job: what can be read at all is a scan
         _fail(str(error))
     if as_json:
-        typer.echo(json.dumps({"images": [one.as_dict() for one in scans]}, indent=2))
+        answer(json.dumps({"images": [one.as_dict() for one in scans]}, indent=2))
     else:
         parts = [*map(table, scans), summary(scans)]
-        typer.echo("\n\n".join("\n".join(part) for part in parts if part))
+        answer("\n\n".join("\n".join(part) for part in parts if part))
     raise typer.Exit(_code(one.verdict for one in scans))
 
 

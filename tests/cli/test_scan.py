@@ -96,6 +96,29 @@ class TestTheCommand:
         assert f"{at!r} is no address of a local Batch. Write HOST:PORT" in said
 
 
+class TestAnAnswerThatCannotBePrinted:
+    """It must not end with 1, which says that an image does not stream."""
+
+    def run(self, at: str, stdout: int) -> subprocess.CompletedProcess[str]:
+        command = [Path(sys.executable).parent / "batchstream", "scan", f"{NAME}:whole", *PLACE]
+        env = os.environ | {"BATCH_EMULATOR_HOST": at}
+        return subprocess.run(command, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+
+    def test_ends_as_by_a_signal_where_nobody_reads_on(self, registry: WritableRegistry) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = self.run(registry.address, writing)
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (141, "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+    def test_ends_with_3_where_the_disk_is_full(self, registry: WritableRegistry) -> None:
+        with Path("/dev/full").open("w") as full:
+            done = self.run(registry.address, full.fileno())
+        assert done.returncode == 3
+        assert done.stderr == "Error: what was found could not be printed: [Errno 28] No space left on device.\n"
+
+
 class TestAJob:
     def job(self, folder: Path, *tags: str) -> str:
         runnables = [{"container": {"imageUri": f"{NAME}:{tag}"}} for tag in tags]
