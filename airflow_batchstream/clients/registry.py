@@ -38,6 +38,8 @@ TokenSource = Callable[[], Awaitable[str]]
 DEFAULT_LIMITS = Limits()
 _DEEPEST = 3
 """Indexes inside indexes; real ones have one level."""
+_MOST_MANIFESTS = 8
+"""Read of one image to find its platform's."""
 _LONGEST_TAGS = 256 * 1024
 _MOST_TAGS = 1000
 
@@ -177,20 +179,8 @@ class Registry:
             raise ImageRefused(f"{reference}: its tags could not be listed: {error}", retryable=True) from None
 
     async def _resolve(self, reference: Reference, platform: Platform, kind: bool) -> Image:
-        fetched = top = await self._manifest(reference, reference.target)
-        document = reading.read_manifest(top.media_type, top.body)
-        rivals, seen = 1, {top.digest}
-        while isinstance(document, Index):
-            candidates = document.candidates(platform)
-            if not candidates:
-                raise _no_platform(reference, document, platform)
-            chosen = candidates[0].digest
-            if chosen in seen or len(seen) > _DEEPEST:
-                raise ManifestError(f"its indexes point at each other, or are nested more than {_DEEPEST} deep")
-            seen.add(chosen)
-            rivals = max(rivals, len(candidates))
-            fetched = await self._manifest(reference, chosen)
-            document = reading.read_manifest(fetched.media_type, fetched.body)
+        top = await self._manifest(reference, reference.target)
+        fetched, document, rivals = await self._chosen(reference, platform, top, {top.digest}, [])
         # Beside the config, so that it costs no time.
         asked = asyncio.create_task(self.repository(reference)) if kind else None
         try:
@@ -201,6 +191,44 @@ class Registry:
                 asked.cancel()
                 await asyncio.wait([asked])
         return Image(reference, top.digest, fetched.digest, platform, document, config, rivals, repository=repository)
+
+    async def _chosen(
+        self,
+        reference: Reference,
+        platform: Platform,
+        fetched: Fetched,
+        seen: set[str],
+        without: list[Index],
+        deep: int = 0,
+    ) -> tuple[Fetched, Manifest, int]:
+        """The platform's manifest in what was fetched, and how many entries fit as well as its own.
+
+        An entry that names no platform may be an index without the platform: then the next one is looked into.
+
+        :param seen: digests of what was fetched so far.
+        :param without: the indexes so far that do not have the platform.
+        """
+        document = reading.read_manifest(fetched.media_type, fetched.body)
+        if not isinstance(document, Index):
+            return fetched, document, 1
+        candidates, before = document.candidates(platform), len(without)
+        if not candidates:
+            without.append(document)
+        for candidate in {entry.digest: entry for entry in candidates}.values():
+            if candidate.digest in seen or deep == _DEEPEST:
+                raise ManifestError(f"its indexes point at each other, or are nested more than {_DEEPEST} deep")
+            if len(seen) > _MOST_MANIFESTS:
+                raise ManifestError(f"more than {_MOST_MANIFESTS} manifests would have to be read to find the platform")
+            seen.add(candidate.digest)
+            entry = await self._manifest(reference, candidate.digest)
+            try:
+                found, manifest, rivals = await self._chosen(reference, platform, entry, seen, without, deep + 1)
+            except ImageRefused as error:
+                if not error.findings:
+                    raise
+                continue
+            return found, manifest, max(rivals, len(candidates))
+        raise _no_platform(reference, without[before:], platform)
 
     async def _manifest(self, reference: Reference, target: str) -> Fetched:
         what, path = "the manifest", f"manifests/{target}"
@@ -314,8 +342,8 @@ def _checked(reference: Reference, body: bytes, expected: str, what: str) -> str
     )
 
 
-def _no_platform(reference: Reference, index: Index, wanted: Platform) -> ImageRefused:
-    there = ", ".join(sorted({str(platform) for platform in index.platforms}))
+def _no_platform(reference: Reference, indexes: list[Index], wanted: Platform) -> ImageRefused:
+    there = ", ".join(sorted({str(platform) for index in indexes for platform in index.platforms}))
     says = f"The image is not there for {wanted}, which the job's machines are; it has {there or 'no platform at all'}."
     remedy = f"Build it for {wanted} too (docker buildx build --platform), or choose a machine type that fits."
     finding = printable(Finding("image-platform", Verdict.BROKEN, "image", there, says, remedy))

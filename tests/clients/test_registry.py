@@ -48,6 +48,13 @@ class TestAnImageIsFound:
         hostile.put(NAME, make.index((inner, None)))
         assert local(hostile).manifest_digest == amd.digest
 
+    def test_through_the_second_of_two_indexes_that_do_not_say_what_is_in_them(self, hostile: HostileRegistry) -> None:
+        amd, arm = make.image(), make.image(architecture="arm64")
+        inner = make.index((arm, make.ARM64))
+        hostile.put(NAME, make.index((inner, None), (inner, None), (make.index((amd, make.AMD64)), None)))
+        image = local(hostile)
+        assert (image.manifest_digest, image.rivals) == (amd.digest, 3)
+
     def test_entries_that_fit_as_well_are_counted(self, hostile: HostileRegistry) -> None:
         fast = make.image(history=[])
         hostile.put(NAME, make.index((make.image(), make.AMD64), (fast, make.AMD64 | {"variant": "v3"})))
@@ -142,6 +149,13 @@ class TestWhatIsNotThere:
         failure = refused(hostile)
         assert "not there for linux/amd64, which the job's machines are; it has linux/arm64" in str(failure)
         assert [finding.rule for finding in failure.findings] == ["image-platform"]
+
+    def test_several_indexes_without_the_platform_tell_what_all_of_them_have(self, hostile: HostileRegistry) -> None:
+        old = make.image(architecture="s390x")
+        of_old = make.index((old, {"os": "linux", "architecture": "s390x"}))
+        of_arm = make.index((make.image(architecture="arm64"), make.ARM64))
+        hostile.put(NAME, make.index((of_old, None), (of_arm, None)))
+        assert "it has linux/arm64, linux/s390x" in str(refused(hostile))
 
     def test_a_missing_config_is_the_registrys_fault(self, hostile: HostileRegistry) -> None:
         made = hostile.put(NAME, make.image())
@@ -312,6 +326,12 @@ class TestSizeAndTimeAreBounded:
         hostile.put(NAME, tower)
         assert "nested more than 3 deep" in str(refused(hostile))
         assert len(hostile.seen) < 6
+
+    def test_a_row_of_indexes_is_not_walked_to_its_end(self, hostile: HostileRegistry) -> None:
+        arms = [make.image([make.tar({"n": bytes([i])})], architecture="arm64") for i in range(30)]
+        hostile.put(NAME, make.index(*((make.index((arm, make.ARM64)), None) for arm in arms)))
+        assert "more than 8 manifests would have to be read" in str(refused(hostile))
+        assert len(hostile.seen) < 12
 
 
 class TestTheTaskLog:
