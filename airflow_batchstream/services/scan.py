@@ -22,7 +22,7 @@ from airflow_batchstream.core.findings import Finding, Verdict, broken
 from airflow_batchstream.core.images import layer_rules, rules
 from airflow_batchstream.core.images.layers import Inside, Look, look_into
 from airflow_batchstream.core.images.manifest import Image, Layer, Platform
-from airflow_batchstream.core.images.platforms import platform_of
+from airflow_batchstream.core.images.platforms import BY_TEMPLATE, platform_of
 from airflow_batchstream.core.images.reference import Reference, parse
 from airflow_batchstream.core.images.scanned import Scan
 
@@ -95,7 +95,10 @@ async def scan_all(
         async with free:
             registry = shared.apart()
             try:
-                return await _scan(registry, uri, reference, platform, region, most_small_blobs)
+                found = await _scan(registry, uri, reference, platform, region, most_small_blobs)
+                if machine_type != BY_TEMPLATE:
+                    return found
+                return replace(found, findings=tuple(rules.of_template(finding) for finding in found.findings))
             except ImageRefused as error:
                 if error.findings or not (missing_too if error.missing else tolerant):
                     raise

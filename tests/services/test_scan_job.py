@@ -85,6 +85,19 @@ class TestTheJob:
         assert look(registry, written).verdict is Verdict.BROKEN
         assert look(registry, written, machine_type="e2-small").verdict is Verdict.HOLDS
 
+    @pytest.mark.parametrize("tag", ["1.0", "arm"])
+    def test_an_instance_template_leaves_the_platform_untold(self, registry: WritableRegistry, tag: str) -> None:
+        registry.put(NAME, make.image([A], architecture="arm64"), "arm")
+        written = job(
+            container(imageUri=f"{NAME}:{tag}"), allocationPolicy={"instances": [{"instanceTemplate": "mine"}]}
+        )
+        (scan,) = look(registry, written).scans
+        (platform,) = [finding for finding in scan.findings if finding.rule == "image-platform"]
+        assert scan.verdict is platform.verdict is Verdict.UNKNOWN
+        assert "instance template" in platform.says and scan.pinned
+        settled = look(registry, written, machine_type="c4a-standard-8").verdict
+        assert settled is (Verdict.HOLDS if tag == "arm" else Verdict.BROKEN)
+
     def test_a_machine_that_is_a_template_is_passed_over(self, registry: WritableRegistry) -> None:
         for policy in ("{{ x }}", {"instances": "{{ x }}"}, {"instances": [{"policy": {"machineType": "{{ x }}"}}]}):
             assert look(registry, job(allocationPolicy=policy)).verdict is Verdict.HOLDS

@@ -166,6 +166,15 @@ def _platform(image: Image) -> list[Finding]:
     return [Finding(rule, Verdict.BROKEN, "image", str(found), says, remedy)]
 
 
+def of_template(finding: Finding) -> Finding:
+    """A finding about the platform where an instance template decides the machines: it could not be told."""
+    if finding.rule != "image-platform":
+        return finding
+    says = "Whether the image is for the job's machines is not known here: an instance template decides it."
+    remedy = "Scan it with a machine type of the template's series (machine_type= of a scan task, --machine-type)."
+    return replace(finding, verdict=Verdict.UNKNOWN, says=says, remedy=remedy)
+
+
 def _family(media_type: str) -> str:
     return "Docker's schema 2" if "docker" in media_type else "OCI's"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from airflow_batchstream.core.findings import Finding, Verdict
+from airflow_batchstream.core.images.platforms import BY_TEMPLATE
 from airflow_batchstream.core.jobs.changes import FILLED, changes
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.schema import conform, conform_field, templated
@@ -262,8 +263,10 @@ def streamed_images(spec: Spec) -> list[str]:
 
 
 def machine_type(spec: Spec) -> str:
-    """The machine type of the job's VMs; empty where Batch chooses, or an instance template does."""
+    """The machine type of the VMs: empty where Batch chooses, :data:`BY_TEMPLATE` where an instance template does."""
     instances = spec.get("allocationPolicy", {}).get("instances") or [{}]
+    if instances[0].get("instanceTemplate"):
+        return BY_TEMPLATE
     return str(instances[0].get("policy", {}).get("machineType", ""))
 
 

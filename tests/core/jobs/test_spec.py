@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batchstream.core.findings import Verdict, broken
+from airflow_batchstream.core.images.platforms import BY_TEMPLATE
 from airflow_batchstream.core.jobs import spec as specs
 from airflow_batchstream.core.jobs.schema import conform
 from airflow_batchstream.core.jobs.spec import Short, build, fill
@@ -310,7 +311,7 @@ class TestImages:
     def test_the_machine_type_is_known_where_the_job_says_it(self) -> None:
         assert specs.machine_type(built(self.job, machine_type="e2-small")) == "e2-small"
         assert specs.machine_type({}) == ""
-        assert specs.machine_type({"allocationPolicy": {"instances": [{"instanceTemplate": "t"}]}}) == ""
+        assert specs.machine_type({"allocationPolicy": {"instances": [{"instanceTemplate": "t"}]}}) == BY_TEMPLATE
 
     def test_images_are_pinned_and_the_others_stay(self) -> None:
         pinned = specs.with_images(self.job, {"a": "a@sha256:1", "c": "d"})
