@@ -25,6 +25,7 @@ from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, scan_all
 
 _OF_NAMES = frozenset({"image-location", "image-in-artifact-registry", "image-name-complete"})
 """Rules of jobs that a scan of the image says again, in more words."""
+_NOT_SCANNED = "The job was not scanned"
 _TOGETHER = {
     Verdict.BROKEN: "does not stream as it is: see BROKEN above.",
     Verdict.UNKNOWN: "could not be told: see above for what would tell.",
@@ -84,9 +85,12 @@ async def scan_job(
     :param most_small_blobs: small layers of one image that may be read to see whether they are empty.
     :raises InvalidInput: the text is no job.
     """
-    job, found = spec.build(prepare.parsed(text, name), spec.Short(), path=name, templated_ok=True)
+    try:
+        job, found = spec.build(prepare.parsed(text, name), spec.Short(), path=name, templated_ok=True)
+    except InvalidInput as error:
+        raise InvalidInput(error.findings, lead=_NOT_SCANNED) from None
     if broken(found):
-        raise InvalidInput(broken(found), lead="The job was not scanned")
+        raise InvalidInput(broken(found), lead=_NOT_SCANNED)
     region = region or _only_region(job)
     found += rules.check(
         job, project_id=None, region=region or None, job_id=None, streaming=True, templated_ok=True, path=name
@@ -139,10 +143,11 @@ def _images(job: Spec, name: str) -> tuple[list[tuple[str, str]], list[Finding]]
             found.append(Finding("image-known", Verdict.UNKNOWN, f"{path}.imageUri", uri, words, way))
         elif isinstance(uri, str) and uri:
             images.append((f"{path}.imageUri", uri))
-    if not images and not found and any(True for _ in spec.containers(job)):
+    asked = [container.get("enableImageStreaming", True) for _, container in spec.containers(job)]
+    if asked and not any(asked):
         words = "every container says enableImageStreaming: false, so nothing is streamed."
         found.append(Finding("streaming-asked", Verdict.BROKEN, name, False, words, "Leave it out, or write true."))
-    elif not images and not found:
+    elif not asked and not found:
         words = "no container is in it, or a template stands where they will be: nothing can be scanned."
         found.append(Finding("image-known", Verdict.UNKNOWN, name, None, words, "Scan the rendered job."))
     return images, found

@@ -78,6 +78,11 @@ class TestImages:
         assert only(found, "streaming-asked").verdict is Verdict.BROKEN
         assert found.scans == ()
 
+    def test_an_empty_name_is_not_taken_for_streaming_switched_off(self, registry: WritableRegistry) -> None:
+        found = look(registry, job(container(imageUri="")))
+        assert (found.verdict, found.scans) == (Verdict.BROKEN, ())
+        assert "streaming-asked" not in {finding.rule for finding in found.findings}
+
 
 class TestTheJob:
     def test_the_machine_type_decides_the_platform(self, registry: WritableRegistry) -> None:
@@ -129,7 +134,7 @@ class TestTheJob:
 
     @pytest.mark.parametrize("text", ["", "[]", "{", '{"taskGroups": [{"taskSpecs": {}}]}'])
     def test_what_is_no_job_is_an_error(self, registry: WritableRegistry, text: str) -> None:
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInput, match=r"^The job was not scanned, "):
             look(registry, text)
 
 
