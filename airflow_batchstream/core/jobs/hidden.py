@@ -17,7 +17,9 @@ _TOKEN = re.compile(
       | (?P<bare>\\.|[^\s;&|()`'"\\$]+|.)""",
     re.VERBOSE | re.DOTALL,
 )
-_PROGRAMS = frozenset({"docker", "podman", "nerdctl", "docker-compose", "podman-compose"})
+_SUBCOMMANDS = {"singularity": ("run", "exec"), "apptainer": ("run", "exec")}
+"""What starts a container, where it is not ``run`` alone."""
+_PROGRAMS = frozenset({"docker", "podman", "nerdctl", "docker-compose", "podman-compose", *_SUBCOMMANDS})
 _GROUPS = frozenset({"container", "compose"})
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 _BEFORE = re.compile(
@@ -88,8 +90,8 @@ def _starts(program: str, words: list[str]) -> str:
     composes = program.endswith("-compose") or after[:1] == ["compose"]
     if after and after[0] in _GROUPS:
         after = _without_options(after[1:])
-    if after[:1] == ["run"]:
-        return f"{program} run"
+    if after and after[0] in _SUBCOMMANDS.get(program, ("run",)):
+        return f"{program} {after[0]}"
     return f"{program.removesuffix('-compose')} compose up" if composes and after[:1] == ["up"] else ""
 
 

@@ -53,6 +53,11 @@ class TestScriptsThatStartContainers:
         script = f"#!/bin/sh\nset -e\n{program} run busybox\necho\n{program} run busybox\n"
         assert containers_run(script) == [(3, f"{program} run"), (5, f"{program} run")]
 
+    @pytest.mark.parametrize("program", ["singularity", "apptainer"])
+    def test_by_the_programs_of_clusters_which_execute_too(self, program: str) -> None:
+        script = f"{program} exec docker://busybox true\n{program} run x.sif\n{program} pull docker://busybox\n"
+        assert containers_run(script) == [(1, f"{program} exec"), (2, f"{program} run")]
+
     @pytest.mark.parametrize(
         ("script", "what"),
         [
