@@ -72,6 +72,10 @@ class ImageScanOperator(BaseOperator):
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         fail_on_words.check_literal("fail_on", fail_on, _NOT_SCANNED)
+        if type(max_small_blobs) is not int or max_small_blobs < 0:
+            says, remedy = f"{max_small_blobs!r} is no number of layers.", "Give 0 or more, such as 8, without quotes."
+            found = [Finding("argument", Verdict.BROKEN, "max_small_blobs", max_small_blobs, says, remedy)]
+            raise InvalidInput(found, lead=_NOT_SCANNED)
 
     def execute(self, context: Any) -> str | list[str]:
         """Look at the images and return their pinned references."""

@@ -261,6 +261,11 @@ class TestFailOn:
         with pytest.raises(InvalidInput, match=r"No image was looked at.*\n.*fail_on: "):
             ImageScanOperator(task_id="t", image_uri=f"{IMAGE}:1", fail_on=value)
 
+    @pytest.mark.parametrize("value", ["8", None, -1, True, 1.5])
+    def test_a_number_of_small_blobs_that_is_none_is_refused_when_the_dag_is_parsed(self, value: Any) -> None:
+        with pytest.raises(InvalidInput, match=r"No image was looked at, 1 problem:\n.*max_small_blobs"):
+            ImageScanOperator(task_id="t", image_uri=f"{IMAGE}:1", max_small_blobs=value)
+
     def test_a_template_is_judged_once_rendered(self, local: Local, tag: str) -> None:
         ImageScanOperator(task_id="t", image_uri=tag, fail_on="{{ params.x }}")
         with pytest.raises(AirflowFailException, match="scan_fail_on"):
