@@ -396,7 +396,7 @@ class TestTheTable:
         lines = table(done)
         assert max(map(len, lines)) <= WIDTH
         text = " ".join(" ".join(lines).split())
-        assert "made by `RUN TOKEN=*** true`): empty" in text
+        assert "made by `RUN … true`): empty" in text
         assert "same content as layers[3], which stays" in text
         assert "hunter2" not in text + json.dumps(done.as_dict())
 
