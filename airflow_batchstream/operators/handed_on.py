@@ -33,18 +33,19 @@ def handed_on(context: Any, job: Spec, *, region: str, fail_on: FailOn | None) -
         where nothing will be read: then a scan for no region counts too, which could not tell all.
     :return: image -> what is known of it, and the task's id.
     """
-    from airflow_batchstream.core.images.platforms import platform_of
+    from airflow_batchstream.core.images.platforms import BY_TEMPLATE, platform_of
 
     wanted = {uri for uri in spec.streamed_images(job) if "@" in uri}
     refused = _REFUSED_BY[fail_on] if fail_on else ()
-    regions, platform = {region} if fail_on else {region, ""}, str(platform_of(spec.machine_type(job)))
+    regions, machine_type = {region} if fail_on else {region, ""}, spec.machine_type(job)
+    platform = None if machine_type == BY_TEMPLATE else str(platform_of(machine_type))  # the scan task was told it
     found: dict[str, tuple[Known, str]] = {}
     for task in _before(context["task"]) if wanted else ():
         for told in _pulled(context["ti"], task):
             uri, verdict = str(told.get("pinned")), _WORDS.get(str(told.get("verdict")))
             if uri not in wanted or uri in found or verdict is None or verdict in refused:
                 continue
-            if str(told.get("region")) in regions and told.get("platform") == platform:
+            if str(told.get("region")) in regions and platform in (None, told.get("platform")):
                 size = told.get("compressed_bytes")
                 found[uri] = Known(uri, uri, verdict, size if isinstance(size, int) else 0), task
         if wanted <= found.keys():

@@ -131,7 +131,7 @@ async def _scan(
         asked=uri,
         reference=reference,
         platform=platform,
-        findings=tuple(rules.check(image, region=region)),
+        findings=tuple(await asyncio.to_thread(rules.check, image, region=region)),  # of thousands of layers, perhaps
         digest=image.digest,
         pinned=str(reference.pinned(image.manifest_digest if image.rivals > 1 else image.digest)),
         image=image,

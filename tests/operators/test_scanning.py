@@ -358,6 +358,11 @@ class TestAnImageHandedOnByAScanTask:
         After(scan=told | other).run(told["pinned"])
         assert "may be streamed: every rule" in said()
 
+    def test_settles_the_platform_of_an_instance_template(self, told: dict[str, Any], said: Any) -> None:
+        arm = {"allocationPolicy": {"instances": [{"instanceTemplate": "arm"}]}}
+        After(scan=told | {"platform": "linux/arm64"}).run(told["pinned"], job=arm)
+        assert "is as the task scan scanned it (holds)" in said()
+
     def test_that_could_not_be_told_is_read_again_only_where_that_stops_the_job(
         self, told: dict[str, Any], said: Any
     ) -> None:
@@ -388,9 +393,8 @@ class TestAnImageHandedOnByAScanTask:
 
     def test_counts_for_the_boot_disk_all_the_same(self, told: dict[str, Any], said: Any) -> None:
         disk = {"allocationPolicy": {"instances": [{"policy": {"bootDisk": {"sizeGb": 30}}}]}}
-        large = told | {"compressed_bytes": 20_000_000_000}
+        large, warned = told | {"compressed_bytes": 20_000_000_000}, "bootDisk.sizeGb: is 30 GB: some 24.0 GB are free"
         After(scan=large).run(told["pinned"], job=disk)
-        warned = "bootDisk.sizeGb: is 30 GB: some 24.0 GB are free, and the images are some 55.9 GB unpacked"
         assert warned in said()
         After(scan=large).run(told["pinned"], job=disk, scan_image=False)
         assert warned in said()
@@ -490,9 +494,7 @@ class TestTheScanTask:
         with pytest.raises(AirflowFailException, match="image_uri"):
             look(given)
 
-    def test_returns_the_name_as_written_where_nothing_could_be_told(
-        self, local: Local, tag: str, unreadable: None
-    ) -> None:
+    def test_returns_the_name_as_written_where_nothing_is_told(self, local: Local, tag: str, unreadable: None) -> None:
         pinned, found = look(tag)
         assert pinned == tag
         assert (found["verdict"], found["pinned"]) == ("could not be told", None)

@@ -32,6 +32,8 @@ _SHRINKS = {"gzip": 1_032, "zstd": 32_768}
 """How many zeros a byte of a blob stands for at most: of zstd, a block of 128 KiB takes four bytes."""
 MOST_LOOKED = 128 * 1024
 """Bytes of all blobs of one image that a scan reads for that."""
+MOST_SETS = 4
+"""Sets of duplicate layers that are told one by one."""
 EMPTY_BLOBS = frozenset(
     {
         "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4",  # Docker's, 32 bytes of gzip
@@ -88,6 +90,9 @@ def _can_be_read(layer: Layer) -> bool:
 
 
 def _layers_agree(image: Image) -> list[Finding]:
+    if not image.layers:
+        says = "The image has no layers: there is no file in it, so nothing of it can be started or streamed."
+        return [Finding("image-layers-agree", Verdict.BROKEN, "image.layers", 0, says, "Build and push it again.")]
     if image.config is None or len(image.config.diff_ids) == len(image.layers):
         return []
     count = len(image.config.diff_ids)
@@ -98,17 +103,12 @@ def _layers_agree(image: Image) -> list[Finding]:
 def _no_empty_layers(image: Image) -> list[Finding]:
     rule = "image-no-empty-layers"
     empty = empty_layers(image)
-    findings = [
-        Finding(
-            rule,
-            Verdict.BROKEN,
-            f"image.layers[{layer.index}]",
-            layer.blob.digest,
-            f"{_described(layer)} is empty; an image with an empty layer is not streamed.",
-            f"{REPAIR}, drop or merge the build step that makes it ({_MAKES_EMPTY}), {PLAIN_JOB}.",
-        )
-        for layer in empty
-    ]
+    findings: list[Finding] = []
+    if empty:
+        one, are = empty[0], "is empty" if len(empty) == 1 else "are empty"
+        says = f"{_several(empty)} {are}; an image with an empty layer is not streamed."
+        remedy = f"{REPAIR}, drop or merge the build step that makes it ({_MAKES_EMPTY}), {PLAIN_JOB}."
+        findings.append(Finding(rule, Verdict.BROKEN, f"image.layers[{one.index}]", one.blob.digest, says, remedy))
     known = {layer.index for layer in empty}
     unseen: dict[str, list[Layer]] = defaultdict(list)
     for layer in image.layers:
@@ -135,6 +135,7 @@ def _no_duplicate_layers(image: Image) -> list[Finding]:
         for group in by_diff_id.values()
         if len({layer.blob.digest for layer in group}) > 1
     ]
+    doubled = same_bytes + same_content
     findings = [
         Finding(
             rule,
@@ -144,8 +145,11 @@ def _no_duplicate_layers(image: Image) -> list[Finding]:
             f"{_several(group)} {how}; an image with duplicate layers is not streamed.",
             f"{REPAIR}, drop the build step that repeats what another one did, {PLAIN_JOB}.",
         )
-        for group, how in same_bytes + same_content
+        for group, how in doubled[:MOST_SETS]
     ]
+    if (more := len(doubled) - MOST_SETS) > 0:
+        says = f"{more} more sets of layers are duplicates."
+        findings.append(Finding(rule, Verdict.BROKEN, "image.layers", more, says, f"{REPAIR}."))
     return findings or [_holds(rule, image, f"{_count(image)}, no two the same.")]
 
 

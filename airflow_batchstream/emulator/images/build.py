@@ -91,7 +91,7 @@ def _trees(spec: ImageSpec) -> list[tuple[str, Tree]]:
     """The layers, lowest first, each with the words for the image's history; empty ones left out."""
     trees: list[tuple[str, Tree]] = []
     if spec.tools:
-        trees.append(("sh and coreutils of the building machine", BASE | closure.tools()))
+        trees.append(("COPY sh and coreutils of this machine", BASE | closure.tools()))
     if spec.python:
         trees.append(("python3 of the building machine", closure.python()))
     added: Tree = {}
@@ -104,7 +104,7 @@ def _trees(spec: ImageSpec) -> list[tuple[str, Tree]]:
         added |= folder(source, at)
     if spec.workdir.strip("/") and not any(path == spec.workdir.strip("/") for _, tree in trees for path in tree):
         added.setdefault(spec.workdir.strip("/"), Folder())
-    return [*trees, ("files added by batchstream image build", added)] if added else trees
+    return [*trees, ("COPY files added by batchstream image build", added)] if added else trees
 
 
 def _layer(layout: Layout, tree: Tree, compress: bool) -> tuple[Blob, str]:

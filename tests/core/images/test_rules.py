@@ -267,6 +267,24 @@ class TestLayersAndConfigAgree:
         assert finding.verdict is Verdict.BROKEN
         assert "has 2 layers, the config 1 diff ids" in finding.says
 
+    def test_an_image_without_layers_is_refused(self) -> None:
+        found = only(image_of(make.image([])), "image-layers-agree")
+        assert found.verdict is Verdict.BROKEN
+        assert "no file in it" in found.says
+
+
+class TestThousandsOfFaults:
+    def test_make_a_report_of_one_page(self) -> None:
+        pairs = [make.tar({f"f{number}": b"x"}) for number in range(40)]
+        found = rules.check(image_of(make.image([*[make.tar({})] * 3000, *pairs, *pairs])), region=REGION)
+        assert len(found) < 20
+        assert sum(len(str(one)) for one in found) < 10_000
+        empty = [one.says for one in found if one.rule == "image-no-empty-layers"]
+        assert "layers[0] (" in empty[0]
+        assert "and 2996 more are empty" in empty[0]
+        doubled = [one.says for one in found if one.rule == "image-no-duplicate-layers"]
+        assert doubled[-1] == "37 more sets of layers are duplicates."
+
 
 class TestSeveralFaultsAtOnce:
     def test_each_is_told(self) -> None:
