@@ -16,7 +16,7 @@ LONGEST = 60
 LONGEST_READ = 2000
 """Characters of a step that are looked at: some carry a whole script, and only the first words are shown."""
 
-_SHELL = re.compile(r"(RUN )?(\|\d+ .* )?/\S+ (?:-e?o? ?\w* )*-\w*c (?:#\(nop\) )?")
+_SHELL = re.compile(r"(RUN )?(\|\d+ .* )?/\S+ (?:-\w*o \w+ |-\w+ )*-\w*c (?:#\(nop\) )?")
 """How a step begins that a shell runs, behind Docker's ``|2 A=x B=y``: values are not quoted, so all up to the *last*
 shell is taken for values."""
 _VALUES = re.compile(r"(?:RUN )?\|\d+ ")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,12 @@ class TestABuildStepAsItIsShown:
     def test_is_cut(self) -> None:
         assert len(shown("COPY " + "x/y " * 1_000)) <= LONGEST
         assert shown("COPY " + "x/y " * 1_000).endswith(MORE)
+
+    @pytest.mark.parametrize("options", ["-e ", "-eo ", "-o x ", "- ", "-eo pipefail "])
+    def test_takes_no_time_however_many_options_a_shell_has(self, options: str) -> None:
+        began = time.process_time()
+        shown("RUN /bin/sh " + options * 140 + "!")  # minutes, were it exponential
+        assert time.process_time() - began < 5
 
     @given(st.text(max_size=300))
     def test_is_one_printable_line_whatever_it_was(self, step: str) -> None:
