@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from submitting import Told
+from writable_registry import WritableRegistry
 
 from airflow_batchstream.clients.google import GoogleClients
 from airflow_batchstream.core.endpoint import Endpoint
@@ -23,6 +25,20 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """One local Batch for all tests of services; faults name the job they are for."""
     with running(tmp_path_factory.mktemp("services"), "--grace", "1") as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def writable_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegistry]:
+    """One registry for all tests of a module; each has it to itself, as ``registry``."""
+    with WritableRegistry(tmp_path_factory.mktemp("registry")) as one:
+        yield one
+
+
+@pytest.fixture
+def registry(writable_server: WritableRegistry, tmp_path: Path) -> WritableRegistry:
+    """A registry that takes what is written, with nothing in it yet."""
+    writable_server.reset(tmp_path)
+    return writable_server
 
 
 @pytest.fixture

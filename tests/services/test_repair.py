@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,18 +19,6 @@ from airflow_batchstream.core.images.repaired import WIDTH, table
 OTHER = f"{HOST}/acme/elsewhere/train"
 A, B, EMPTY = make.tar({"a": b"1"}), make.tar({"b": b"2" * 3000}), make.tar({})
 BROKEN = [A, EMPTY, B, A]
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegistry]:
-    with WritableRegistry(tmp_path_factory.mktemp("registry")) as one:
-        yield one
-
-
-@pytest.fixture
-def registry(running: WritableRegistry, tmp_path: Path) -> WritableRegistry:
-    running.reset(tmp_path)
-    return running
 
 
 class TestAnImageWithEmptyAndDuplicateLayers:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,18 +25,12 @@ POINTS = [*((number, False) for number in range(WRITES)), (0, True), (3, True), 
 """The write that gets no answer, and whether it is done all the same."""
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegistry]:
-    with WritableRegistry(tmp_path_factory.mktemp("registry")) as one:
-        yield one
-
-
 @pytest.fixture
-def registry(running: WritableRegistry, tmp_path: Path) -> WritableRegistry:
-    running.reset(tmp_path)
+def registry(registry: WritableRegistry) -> WritableRegistry:
+    """With an image for two platforms, one of which needs a repair."""
     amd, arm = make.image([A, EMPTY, A]), make.image([B], architecture="arm64")
-    running.put(NAME, make.index((amd, make.AMD64), (arm, make.ARM64)))
-    return running
+    registry.put(NAME, make.index((amd, make.AMD64), (arm, make.ARM64)))
+    return registry
 
 
 def start(at: WritableRegistry) -> subprocess.Popen[str]:

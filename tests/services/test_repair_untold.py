@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import small_images as make
@@ -18,18 +16,6 @@ from airflow_batchstream.services.repair_plan import MOST_READ
 A, B, EMPTY = make.tar({"a": b"1"}), make.tar({"b": b"2" * 3000}), make.tar({})
 ZEROS = bytes(10_000_000)
 """An empty layer whose diff id is not among the known ones."""
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WritableRegistry]:
-    with WritableRegistry(tmp_path_factory.mktemp("registry")) as one:
-        yield one
-
-
-@pytest.fixture
-def registry(running: WritableRegistry, tmp_path: Path) -> WritableRegistry:
-    running.reset(tmp_path)
-    return running
 
 
 class TestALayerThatMayBeEmptyAndIsNotGivenOut:
