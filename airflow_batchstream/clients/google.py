@@ -211,13 +211,6 @@ def _trouble(error: api.GoogleAPICallError) -> Trouble:
     return Trouble(code, error.message)
 
 
-def job_to_spec(job: Any) -> Spec:
-    """A ``batch_v1.Job`` as canonical JSON, without unset fields."""
-    pb = job if hasattr(job, "DESCRIPTOR") else type(job).pb(job)
-    spec: Spec = json_format.MessageToDict(pb)
-    return spec
-
-
 def _job_from_spec(spec: Spec) -> batch_v1.Job:
     pb = batch_v1.Job.pb()()
     try:

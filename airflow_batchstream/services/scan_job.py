@@ -14,7 +14,7 @@ from airflow_batchstream.core.endpoint import Endpoint
 from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.core.findings import Finding, Verdict, broken, severest
 from airflow_batchstream.core.images.scan_summary import summary
-from airflow_batchstream.core.images.scan_table import finding_rows, row, table
+from airflow_batchstream.core.images.scan_table import conclusion, finding_rows, row, table
 from airflow_batchstream.core.images.scanned import Scan
 from airflow_batchstream.core.jobs import prepare, rules, spec
 from airflow_batchstream.core.jobs.boot_disk import boot_disk_room
@@ -26,12 +26,6 @@ from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, scan_all
 _OF_NAMES = frozenset({"image-location", "image-in-artifact-registry", "image-name-complete"})
 """Rules of jobs that a scan of the image says again, in more words."""
 _NOT_SCANNED = "The job was not scanned"
-_TOGETHER = {
-    Verdict.BROKEN: "does not stream as it is: see BROKEN above.",
-    Verdict.UNKNOWN: "could not be told: see above for what would tell.",
-    Verdict.WARNING: "no rule is broken, but see the warnings above.",
-    Verdict.HOLDS: "may be streamed: every rule that can be checked beforehand holds.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +44,14 @@ class JobScan:
     scans: tuple[Scan, ...]
 
     @property
+    def all_findings(self) -> list[Finding]:
+        """The job's and its images'."""
+        return [*self.findings, *(finding for scan in self.scans for finding in scan.findings)]
+
+    @property
     def verdict(self) -> Verdict:
-        """The severest of the job's and its images'."""
-        return severest([*(finding.verdict for finding in self.findings), *(scan.verdict for scan in self.scans)])
+        """The severest of all findings."""
+        return severest(finding.verdict for finding in self.all_findings)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -125,7 +124,7 @@ def job_table(job: JobScan) -> list[str]:
         lines += ["", *table(scan)]
     if len(job.scans) > 1:
         lines += ["", *summary(job.scans)]
-    lines += ["", row("Together", _TOGETHER[job.verdict])]
+    lines += ["", row("Together", conclusion(job.all_findings))]
     return [line for part in lines for line in part.split("\n")]
 
 

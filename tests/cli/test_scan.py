@@ -39,6 +39,13 @@ class TestTheCommand:
         assert done.stdout.endswith("may be streamed: every rule that can be checked beforehand holds.\n")
         assert registry.tags(NAME)["whole"] in done.stdout
 
+    def test_is_there_as_a_module_too(self, registry: WritableRegistry) -> None:
+        env = os.environ | {"BATCH_EMULATOR_HOST": registry.address}
+        command = [sys.executable, "-m", "airflow_batchstream", "scan", f"{NAME}:twice", *PLACE]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        assert "does not stream: 1 rule is broken." in done.stdout
+
     def test_ends_with_1_and_shows_each_broken_rule_on_100_columns(self, registry: WritableRegistry) -> None:
         done = run(registry.address, f"{NAME}:twice", "--region", "europe-west1")
         assert done.returncode == 1, done.stderr

@@ -147,7 +147,7 @@ class TestWhatIsShown:
         assert lines[-3:] == [
             "Verdict   does not stream: 1 rule is broken.",
             "",
-            "Together  does not stream as it is: see BROKEN above.",
+            "Together  does not stream: 1 rule is broken.",
         ]
         assert max(map(len, lines)) <= 100
 

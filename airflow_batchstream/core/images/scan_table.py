@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from airflow_batchstream.core.findings import SEVEREST_FIRST, Finding, Verdict
+from airflow_batchstream.core.findings import SEVEREST_FIRST, Finding, Verdict, severest
 from airflow_batchstream.core.images.scanned import Scan, broken_rules
+from airflow_batchstream.core.sizes import size
 
 WIDTH = 100
 """Columns of the table."""
@@ -23,13 +24,13 @@ def table(scan: Scan) -> list[str]:
         lines += [row("Digest", scan.digest)]
         if scan.image.manifest_digest != scan.digest:
             lines += [row("Manifest", scan.image.manifest_digest)]
-        lines += [row("Platform", f"{scan.platform}, {layers}, {_size(scan.image.size)} compressed")]
+        lines += [row("Platform", f"{scan.platform}, {layers}, {size(scan.image.size)} compressed")]
     asked = "1 request" if scan.requests == 1 else f"{scan.requests} requests"
     small = len(scan.image.looks) if scan.image else 0
     looked = f"{small} small layer{'s' if small > 1 else ''} looked into, no other" if small else "no layer"
-    read_so_far = f"{asked}, {_size(scan.bytes_read)}; {looked} was downloaded"
+    read_so_far = f"{asked}, {size(scan.bytes_read)}; {looked} was downloaded"
     lines += [row("Read", read_so_far if scan.requests else "nothing: the name alone tells"), ""]
-    lines += [*finding_rows(scan.findings), "", row("Verdict", _conclusion(scan))]
+    lines += [*finding_rows(scan.findings), "", row("Verdict", conclusion(scan.findings))]
     return [line for part in lines for line in part.split("\n")]
 
 
@@ -53,13 +54,14 @@ def _finding_lines(finding: Finding, column: int) -> list[str]:
     return [f"{mark}{finding.rule}", *_wrapped(finding.says, indent), *remedy]
 
 
-def _conclusion(scan: Scan) -> str:
-    said = [finding for finding in scan.findings if finding.verdict is scan.verdict]
-    if scan.verdict is Verdict.BROKEN:
-        return f"does not stream: {broken_rules(said)}."
-    if scan.verdict is Verdict.UNKNOWN:
+def conclusion(findings: Sequence[Finding]) -> str:
+    """What they come to, in a sentence."""
+    verdict = severest(finding.verdict for finding in findings)
+    if verdict is Verdict.BROKEN:
+        return f"does not stream: {broken_rules(findings)}."
+    if verdict is Verdict.UNKNOWN:
         return "could not be told: see above for what would tell."
-    if scan.verdict is Verdict.WARNING:
+    if verdict is Verdict.WARNING:
         return "no rule is broken, but see the warning above."
     return "may be streamed: every rule that can be checked beforehand holds."
 
@@ -73,15 +75,3 @@ def _wrapped(text: str, head: str) -> list[str]:
     """The text behind a head, in as many lines as it takes; names with dashes in them stay whole where they fit."""
     indent = " " * len(head)
     return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False) or [head]
-
-
-def _size(count: int) -> str:
-    """Bytes as people say them, in powers of 1,000 as registries do."""
-    if count < 1000:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 999.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:,.1f} TB"

@@ -17,9 +17,10 @@ _TOKEN = re.compile(
       | (?P<bare>\\.|[^\s;&|()`'"\\$]+|.)""",
     re.VERBOSE | re.DOTALL,
 )
-_SUBCOMMANDS = {"singularity": ("run", "exec"), "apptainer": ("run", "exec")}
-"""What starts a container, where it is not ``run`` alone."""
-_PROGRAMS = frozenset({"docker", "podman", "nerdctl", "docker-compose", "podman-compose", *_SUBCOMMANDS})
+_STARTING = ("run", "create", "start")
+_OWN_WORDS = {"singularity": ("run", "exec"), "apptainer": ("run", "exec"), "ctr": ("run",), "crictl": ("run", "runp")}
+"""What starts a container, where it is not :data:`_STARTING`."""
+_PROGRAMS = frozenset({"docker", "podman", "nerdctl", "docker-compose", "podman-compose", *_OWN_WORDS})
 _GROUPS = frozenset({"container", "compose"})
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 _BEFORE = re.compile(
@@ -90,7 +91,7 @@ def _starts(program: str, words: list[str]) -> str:
     composes = program.endswith("-compose") or after[:1] == ["compose"]
     if after and after[0] in _GROUPS:
         after = _without_options(after[1:])
-    if after and after[0] in _SUBCOMMANDS.get(program, ("run",)):
+    if after and after[0] in _OWN_WORDS.get(program, _STARTING):
         return f"{program} {after[0]}"
     return f"{program.removesuffix('-compose')} compose up" if composes and after[:1] == ["up"] else ""
 

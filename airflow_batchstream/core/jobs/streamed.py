@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from airflow_batchstream.core.jobs.text import plain
 from airflow_batchstream.core.jobs.times import span
+from airflow_batchstream.core.sizes import size
 
 
 class Streamed(StrEnum):
@@ -154,13 +155,13 @@ def _timing(signs: Signs) -> tuple[bool, str]:
     download = signs.compressed_bytes / PULL_BYTES_PER_SECOND
     if signs.running_at is None or signs.first_line_at is None:
         return False, ""
-    size, time = _size(signs.compressed_bytes), _about(download)
+    download_size, time = size(signs.compressed_bytes), _about(download)
     if download < TELLING_SECONDS:
-        return False, f"{size} are downloaded in {time}, so that the time to the first line tells nothing"
+        return False, f"{download_size} are downloaded in {time}, so that the time to the first line tells nothing"
     after = signs.first_line_at - signs.running_at
     if after < 0:
         return False, "the first line is dated before RUNNING, so that its time tells nothing"
-    came, takes = f"the first line came {span(after)} after RUNNING", f"downloading {size} takes {time}"
+    came, takes = f"the first line came {span(after)} after RUNNING", f"downloading {download_size} takes {time}"
     if after <= download * MUCH_SOONER:
         return True, f"{came}; {takes}"
     return False, f"{came}, and {takes}: that fits either way"
@@ -207,15 +208,6 @@ def _about(seconds: float) -> str:
     if seconds < 1:
         return "a moment"
     return f"about {round(seconds / 60)} min" if seconds >= 120 else f"about {round(seconds)} s"
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.1f} {unit}" if unit == "MB" else f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def _cut(text: str) -> str:

@@ -53,6 +53,29 @@ class TestScriptsThatStartContainers:
         script = f"#!/bin/sh\nset -e\n{program} run busybox\necho\n{program} run busybox\n"
         assert containers_run(script) == [(3, f"{program} run"), (5, f"{program} run")]
 
+    @pytest.mark.parametrize(
+        ("command", "what"),
+        [
+            ("docker create --name a busybox", "docker create"),
+            ("docker container start a", "docker start"),
+            ("podman start a", "podman start"),
+        ],
+    )
+    def test_in_two_steps_too(self, command: str, what: str) -> None:
+        assert containers_run(command) == [(1, what)]
+
+    @pytest.mark.parametrize(
+        ("command", "what"),
+        [
+            ("ctr -n work run --rm docker.io/library/busybox:1 a true", "ctr run"),
+            ("crictl run a.json b.json", "crictl run"),
+            ("ctr images pull docker.io/library/busybox:1", None),
+            ("crictl ps", None),
+        ],
+    )
+    def test_by_containerds_own_programs(self, command: str, what: str | None) -> None:
+        assert [found for _, found in containers_run(command)] == ([what] if what else [])
+
     @pytest.mark.parametrize("program", ["singularity", "apptainer"])
     def test_by_the_programs_of_clusters_which_execute_too(self, program: str) -> None:
         script = f"{program} exec docker://busybox true\n{program} run x.sif\n{program} pull docker://busybox\n"
@@ -87,6 +110,8 @@ class TestScriptsThatDoNot:
             "docker pull busybox",
             "docker exec it run",
             "docker ps",
+            "docker network create net",
+            "docker volume create data",
             "dockerd run",
             "./docker-run.sh run",
             "my-docker run busybox",
