@@ -196,6 +196,15 @@ def _refuse_slips(text: str) -> None:
         )
     if found := _PLACEHOLDER.search(text):
         raise ValueError(f"{_show(text)} still has the placeholder {_show(found.group())}: put its value there")
+    if text == "None":
+        raise ValueError("the image name is 'None', which a template makes of nothing: see that what it names is there")
+    if text[0] in "[(" and text[-1] in "])":
+        raise ValueError(
+            f"{_show(text)} is a list that became text: pass the list itself (in a Dag the other task's output, or "
+            "render_template_as_native_obj=True), or one name"
+        )
+    if text[0] in "'\"":
+        raise ValueError(f"{_show(text)} has quotes around it: remove them")
     if text != text.strip():
         raise ValueError(f"{_show(text)} has a space or a line break at its start or end: remove it")
     if any(c.isspace() for c in text):

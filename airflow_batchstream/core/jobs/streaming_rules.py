@@ -54,7 +54,7 @@ def ignored_fields(spec: Spec, asked: Asked) -> Iterator[Finding]:
 def no_mixing(spec: Spec, asked: Asked) -> Iterator[Finding]:
     """A job's containers are all streamed, or none is."""
     found = [(path, asked.streamed(container)) for path, container in containers(spec)]
-    streamed = [path for path, is_streamed in found if is_streamed]
+    streamed = [path.removeprefix("job.") for path, is_streamed in found if is_streamed]
     for path, is_streamed in found:
         if streamed and is_streamed is False:
             says = f"is false, and {streamed[0]} is streamed: Batch allows no mixing in one job."
