@@ -184,7 +184,7 @@ def run(children: list[subprocess.Popen[str]]) -> int:
 
     airflow_log, batch_log = WORK / "airflow.err", WORK / "local-batch.err"
     state = str(WORK / "local-batch")
-    emulator = [sys.executable, "-m", "airflow_batchstream.emulator", "--port", "0", "--state-dir", state]
+    emulator = [sys.executable, "-m", "airflow_batchstream", "emulator", "--port", "0", "--state-dir", state]
     batch = start(emulator, batch_log)
     children.append(batch)
     airflow = start([sys.executable, str(TOP / "scripts" / "demo_airflow.py"), str(WORK / "airflow")], airflow_log)

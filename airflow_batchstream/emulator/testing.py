@@ -95,16 +95,8 @@ def start(state_dir: Path, arguments: Sequence[str] = (), env: Mapping[str, str]
     """Start a local Batch; the caller stops it."""
     state_dir.mkdir(parents=True, exist_ok=True)
     log = state_dir / "stderr.log"
-    command = [
-        sys.executable,
-        "-m",
-        "airflow_batchstream.emulator",
-        "--port",
-        "0",
-        "--state-dir",
-        str(state_dir),
-        *arguments,
-    ]
+    options = ["--port", "0", "--state-dir", str(state_dir), *arguments]
+    command = [sys.executable, "-m", "airflow_batchstream", "emulator", *options]
     with log.open("ab") as errors:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, env=dict(env or os.environ)

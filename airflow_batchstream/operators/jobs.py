@@ -287,7 +287,8 @@ class CloudBatchStreamingJobOperator(BaseOperator):
             from airflow_batchstream.operators.overdue import overdue
 
             with final_errors():
-                asyncio.run(overdue(self, context))
+                cancel, chain = self.cancel_on_timeout, self.impersonation_chain
+                asyncio.run(overdue(context, cancel=cancel, gcp_conn_id=self.gcp_conn_id, impersonation_chain=chain))
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:

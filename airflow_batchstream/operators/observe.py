@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 try:
     from airflow.sdk.exceptions import AirflowSensorTimeout
@@ -32,7 +32,6 @@ from airflow_batchstream.tasklog import TaskLog
 
 if TYPE_CHECKING:
     from airflow_batchstream.clients.google import GoogleClients
-    from airflow_batchstream.sensors import CloudBatchJobSensor
 
 ONE_LOOK = 0.2
 """Seconds that :meth:`Hub.glance` gets for one look."""
@@ -42,10 +41,30 @@ BELIEVED_WITHIN = 120.0
 """More than a refusal or an absence needs to be believed, if it lasts."""
 
 
+class ObservingTask(ends.Teller, Protocol):
+    """The sensor, as a look of it sees it: its arguments."""
+
+    job: Any
+    job_id: Any
+    project_id: Any
+    region: Any
+    wait_for: Any
+    get_logs: bool
+    log_severity: Any
+    log_limit: Any
+    poll_seconds: float | None
+    timeout: Any
+    deferrable: bool
+
+    @property
+    def reschedule(self) -> bool:
+        """Whether it gives its slot back between two looks."""
+
+
 class Observation:
     """What one call of a sensor's ``execute`` or ``poke`` knows."""
 
-    def __init__(self, sensor: CloudBatchJobSensor, context: Any, stop: Stop) -> None:
+    def __init__(self, sensor: ObservingTask, context: Any, stop: Stop) -> None:
         self._sensor, self._context, self._stop = sensor, context, stop
         self._log = TaskLog(sensor.log)
         self._began = time.time()
@@ -130,7 +149,7 @@ class Observation:
         )
 
 
-def conclude(sensor: CloudBatchJobSensor, context: Any, over: Outcome) -> dict[str, Any]:
+def conclude(sensor: ObservingTask, context: Any, over: Outcome) -> dict[str, Any]:
     """The closing block, XCom and result; a dead job fails the sensor for good: a retry would find it as dead."""
     try:
         return ends.conclude(sensor, context, over)

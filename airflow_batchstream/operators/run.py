@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow.sdk.log import mask_secret
 
@@ -36,7 +36,6 @@ from airflow_batchstream.tasklog import TaskLog
 if TYPE_CHECKING:
     from airflow_batchstream.clients.google import GoogleClients
     from airflow_batchstream.core.images.scanned import FailOn
-    from airflow_batchstream.operators.jobs import CloudBatchStreamingJobOperator
 
 T = TypeVar("T")
 
@@ -49,15 +48,33 @@ CANCEL_SECONDS = 2.0
 """Together less than the four seconds between Airflow's word to stop and its kill."""
 
 
+class JobTask(ends.Teller, Protocol):
+    """The operator, as a run of it sees it: what its arguments besides the job say."""
+
+    gcp_conn_id: str
+    impersonation_chain: Any
+    scan_image: bool
+    scan_fail_on: Any
+    wait_for_completion: bool
+    get_logs: bool
+    cancel_on_timeout: bool
+    cancel_on_kill: bool
+    deferrable: bool
+
+    def timing(self) -> prepare.Timing:
+        """The numbers of the wait."""
+
+    def render(self, data: Any, context: Any) -> Any:
+        """Render the strings of a job file."""
+
+
 class JobRun:
     """What one call of ``execute`` knows.
 
     :param request: the operator's arguments, rendered.
     """
 
-    def __init__(
-        self, operator: CloudBatchStreamingJobOperator, context: Any, request: prepare.Request, stop: Stop
-    ) -> None:
+    def __init__(self, operator: JobTask, context: Any, request: prepare.Request, stop: Stop) -> None:
         self._op, self._context, self._stop = operator, context, stop
         self._log = TaskLog(operator.log)
         self._request = prepare.named(request)
@@ -103,8 +120,7 @@ class JobRun:
     async def _connect(self) -> tuple[Endpoint, Any]:
         """Endpoint and credentials; the project of the connection where the user names none."""
         op = self._op
-        chain: Any = op.impersonation_chain
-        endpoint, project = await asyncio.to_thread(connection.locate, op.gcp_conn_id, chain)
+        endpoint, project = await asyncio.to_thread(connection.locate, op.gcp_conn_id, op.impersonation_chain)
         if endpoint.emulator:
             self._log.say(logging.INFO, f"Using the local Batch at {endpoint.emulator}, not Google Cloud.")
             await asyncio.to_thread(connection.reach, endpoint)

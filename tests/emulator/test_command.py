@@ -15,7 +15,7 @@ import pytest
 
 from airflow_batchstream.emulator.testing import Local, running
 
-COMMAND = [sys.executable, "-m", "airflow_batchstream.emulator"]
+COMMAND = [sys.executable, "-m", "airflow_batchstream", "emulator"]
 
 
 def emulator(tmp_path: Path, *arguments: str, **kwargs: object) -> subprocess.CompletedProcess[str]:

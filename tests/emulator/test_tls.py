@@ -250,7 +250,7 @@ class TestTheVariables:
         assert "start the local Batch first" in result.output
 
     def test_reach_the_command_of_exec(self, tmp_path: Path) -> None:
-        command = [sys.executable, "-m", "airflow_batchstream.emulator", "--port", "0", "--state-dir", str(tmp_path)]
+        command = [sys.executable, "-m", "airflow_batchstream", "emulator", "--port", "0", "--state-dir", str(tmp_path)]
         show = 'test -s "$GOOGLE_APPLICATION_CREDENTIALS" && echo "universe $GOOGLE_CLOUD_UNIVERSE_DOMAIN"'
         done = subprocess.run([*command, "--tls", "--exec", show], capture_output=True, text=True, timeout=60)
         port = done.stdout.splitlines()[0].rpartition(":")[2]
