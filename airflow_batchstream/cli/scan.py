@@ -61,7 +61,7 @@ def scan(
     from airflow_batchstream.core.errors import BatchStreamError
     from airflow_batchstream.core.images.scan_summary import summary
     from airflow_batchstream.core.images.scan_table import table
-    from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, scan_all
+    from airflow_batchstream.services.scan import MOST_SMALL_BLOBS, read, scan_all
     from airflow_batchstream.services.scan_job import job_table, scan_job
 
     if bool(images) == bool(job):
@@ -83,6 +83,8 @@ def scan(
             )
             answer(json.dumps(of_job.as_dict(), indent=2) if as_json else "\n".join(job_table(of_job)))
             raise typer.Exit(_code([of_job.verdict]))
+        for name in images or ():
+            read(name)
         scans = asyncio.run(
             scan_all(
                 list(dict.fromkeys(images or ())),

@@ -106,7 +106,7 @@ def warn_of_unpinned(scans: Sequence[Scan], log: TaskLog, goes_on: str) -> None:
     for one in scans:
         if one.pinned is None:
             text = f"{one.asked} was not looked at as a whole: {goes_on} the name as it is written, without a digest"
-            unsure = "" if one.reference.digest else ", and what its tag stands for may change until it runs"
+            unsure = ", and what its tag stands for may change until it runs" if one.tag else ""
             log.say(logging.WARNING, f"{text}{unsure}. fail_on='unknown' (a job's scan_fail_on) makes that an error.")
 
 

@@ -80,18 +80,21 @@ async def scan_all(
     :param machine_type: of the job, which decides the platform; empty where Batch chooses, which are x86 machines.
     :param tolerant: an image that a registry does not give out (no connection, 401, 403, 5xx, what cannot be read)
         becomes a scan whose rule ``image-readable`` could not be told, instead of an error.
-    :param missing_too: an image that does not exist becomes a scan whose rule ``image-exists`` is broken.
+    :param missing_too: an image that does not exist becomes a scan whose rule ``image-exists`` is broken, and a name
+        that is none one whose rule ``image-name`` is.
     :param most_small_blobs: small layers of one image that may be read to see whether they are empty.
-    :raises ImageRefused: a name is none, an image does not exist (unless ``missing_too``), or a registry does not give
-        one out (unless ``tolerant``); the others are then not waited for. A broken rule is no error here: see
-        :func:`refuse`.
+    :raises ImageRefused: a name is none or an image does not exist (unless ``missing_too``), or a registry does not
+        give one out (unless ``tolerant``); the others are then not waited for. A broken rule is no error here: see
+        :func:`.scanned.refuse`.
     """
     from airflow_batchstream.clients.registry import Registry
 
-    names = [(uri, read(uri)) for uri in image_uris]
     platform, free = platform_of(machine_type), asyncio.Semaphore(AT_ONCE)
+    names = [(uri, _named(uri, platform, tolerant=missing_too)) for uri in image_uris]
 
-    async def one(shared: Registry, uri: str, reference: Reference) -> Scan:
+    async def one(shared: Registry, uri: str, reference: Reference | Scan) -> Scan:
+        if isinstance(reference, Scan):
+            return reference
         async with free:
             registry = shared.apart()
             try:
@@ -111,6 +114,16 @@ async def scan_all(
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return [task.result() for task in tasks]
+
+
+def _named(uri: str, platform: Platform, *, tolerant: bool) -> Reference | Scan:
+    """The name, read; of one that is none the whole scan, or an error."""
+    try:
+        return read(uri)
+    except ImageRefused as error:
+        if not tolerant:
+            raise
+        return Scan(rules.one_line(uri), None, platform, error.findings)
 
 
 async def _scan(

@@ -188,6 +188,20 @@ class TestManyImages:
         self.scan(registry, [f"{NAME}{i}:1" for i in range(60)])
         assert 1 < max(most) <= AT_ONCE
 
+    def test_with_a_name_that_is_none_are_all_looked_at_where_missing_ones_are(self, registry: HostileRegistry) -> None:
+        registry.put(NAME, make.image(), "1")
+        names = [f"{NAME}:1", "Bad\x1b[31m/Name:" + "x" * 5000]
+        good, bad = self.scan(registry, names, missing_too=True)
+        assert (good.verdict, bad.verdict) == (Verdict.HOLDS, Verdict.BROKEN)
+        assert [finding.rule for finding in bad.findings] == ["image-name"]
+        assert (bad.tag, bad.pinned, bad.requests) == (None, None, 0)
+        assert "\x1b" not in bad.asked + "".join(table(bad))
+        assert len(bad.asked) < 2100
+        registry.seen.clear()
+        with pytest.raises(ImageRefused, match=r"cannot be read: .* an image name has 1,024 at most"):
+            self.scan(registry, names, tolerant=True)
+        assert registry.seen == []
+
     def test_with_one_that_does_not_exist_are_an_error_even_if_tolerant(self, registry: HostileRegistry) -> None:
         registry.put(NAME, make.image(), "1")
         with pytest.raises(ImageRefused, match="there is no image") as caught:

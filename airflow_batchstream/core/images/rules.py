@@ -44,11 +44,12 @@ def check_reference(reference: Reference, *, region: str) -> list[Finding]:
 
 def printable(finding: Finding) -> Finding:
     """The finding without control characters: media types and platforms are the registry's words, and may hold any."""
-    value = _one_line(finding.value) if isinstance(finding.value, str) else finding.value
-    return replace(finding, value=value, says=_one_line(finding.says), remedy=_one_line(finding.remedy))
+    value = one_line(finding.value) if isinstance(finding.value, str) else finding.value
+    return replace(finding, value=value, says=one_line(finding.says), remedy=one_line(finding.remedy))
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A stranger's words, bounded and without control characters."""
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return "".join(c if c.isprintable() else "?" for c in cut)
 

@@ -22,6 +22,7 @@ class Scan:
     """What was found out about an image.
 
     :param asked: the name as it was written in the job.
+    :param reference: the name, read; None where it is none.
     :param digest: what the tag stood for; None where the image was not found or its name breaks a rule.
     :param pinned: the name to run: digest instead of tag. None as the digest.
     :param image: None as the digest.
@@ -32,7 +33,7 @@ class Scan:
     """
 
     asked: str
-    reference: Reference
+    reference: Reference | None
     platform: Platform
     findings: tuple[Finding, ...]
     digest: str | None = None
@@ -44,8 +45,8 @@ class Scan:
 
     @property
     def tag(self) -> str | None:
-        """The tag that was resolved; None where a digest was given."""
-        return None if self.reference.digest else self.reference.target
+        """The tag that was resolved; None where a digest was given, or no name."""
+        return None if self.reference is None or self.reference.digest else self.reference.target
 
     @property
     def looked_into(self) -> dict[int, Inside]:
