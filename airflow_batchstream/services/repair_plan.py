@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 64
 """Images of one index that are repaired in one run."""
+MOST_BESIDE = 2 * MOST_IMAGES
+"""Entries of one index that are no images, such as attestations, and go into the new one."""
 MOST_READ = 128
 """Layers of one image that are read to see whether they are empty: more than a scan reads, so that a scan finds none
 among those that stay, and all that Docker lets an image have (127)."""
@@ -134,16 +136,20 @@ class Planner:
                 kept.add(entry.digest)
         if not replaced:
             return None
-        others = [entry for entry in index.entries if entry not in index.images]
+        images = {entry.digest for entry in index.images}
+        others = {entry.digest: entry for entry in index.entries if entry.digest not in images}
         if not self._platforms:
-            kept |= {entry.digest for entry in others if not entry.annotations.get(rewrite.ATTESTED)}
+            kept |= {digest for digest, entry in others.items() if not entry.annotations.get(rewrite.ATTESTED)}
         body, gone = rewrite.rewrite_index(index.media_type, fetched.body, replaced, kept, source=fetched.digest)
         if gone:
             count = "1 attestation is" if len(gone) == 1 else f"{len(gone)} attestations are"
             self._plan.notes.append(f"{count} left out, about images that are not in the new index as they were.")
-        for entry in read_index(index.media_type, body).entries:
-            if entry.digest in {other.digest for other in others}:
-                await self._other(entry)
+        stays = {entry.digest for entry in read_index(index.media_type, body).entries}
+        beside = [entry for digest, entry in others.items() if digest in stays]
+        if len(beside) > MOST_BESIDE:
+            raise ManifestError(f"its index has more than {MOST_BESIDE} entries that are no images: name the platforms")
+        for entry in beside:
+            await self._other(entry)
         return Piece(index.media_type, body)
 
     def _chosen(self, index: Index) -> list[Descriptor]:
@@ -257,6 +263,8 @@ class Planner:
     async def _measure(self, steps: list[schema1.Step1]) -> dict[str, schema1.Measured]:
         """Download what has to be known of schema 1's layers, one after the other; nothing of them is kept."""
         digests = list(dict.fromkeys(step.digest for step in steps if not step.throwaway))
+        if len(digests) > MOST_READ:
+            raise ManifestError(f"it has {len(digests):,} layers, and {MOST_READ} are read at most: build it again")
         sizes = [await self._registry.blob_size(self._source, digest) for digest in digests]
         total = f"{sum(size or 0 for size in sizes):,} bytes" if all(sizes) else "of a size that is not told"
         layers = "1 layer" if len(digests) == 1 else f"{len(digests)} layers"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.images import rewrite
 from airflow_batchstream.core.images.repaired import WIDTH, table
+from airflow_batchstream.services.repair_plan import MOST_BESIDE
 
 OTHER = f"{HOST}/acme/elsewhere/train"
 A, B, EMPTY = make.tar({"a": b"1"}), make.tar({"b": b"2" * 3000}), make.tar({})
@@ -267,6 +269,27 @@ class TestAnIndex:
         assert [row["digest"] for row in rows[1:]] == [arm[0].digest, tests[1].digest]
         assert registry.store.manifest(OTHER, tests[1].digest).content == tests[1].body
         assert "1 attestation is left out" in done.notes[0]
+
+    def test_of_more_than_can_be_looked_at_is_refused_before_much_is_read(self, registry: WritableRegistry) -> None:
+        amd, _ = self.BOTH
+        more = [attestation(str(i)) for i in range(MOST_BESIDE + 1)]
+        registry.put(NAME, make.index(amd, *((one, UNKNOWN) for one in more)))
+        registry.seen.clear()
+        assert "more than 128 entries that are no images: name the platforms" in str(refused(registry))
+        assert len(registry.seen) < 10
+        assert mend(registry, platforms=["linux/amd64"]).written
+
+    def test_that_names_one_thing_many_times_reads_it_once(self, registry: WritableRegistry) -> None:
+        amd, _ = self.BOTH
+        made = make.index(amd, (attestation("x"), UNKNOWN))
+        document = json.loads(made.body)
+        document["manifests"] += [document["manifests"][1]] * 20_000
+        registry.put(NAME, make.Made(made.media_type, make.as_json(document), {}, made.children))
+        registry.seen.clear()
+        began = time.monotonic()
+        assert mend(registry, target=f"{OTHER}:2").written
+        assert len(registry.seen) < 30
+        assert time.monotonic() - began < 20  # comparing each with each took minutes
 
     def test_with_an_image_that_cannot_be_repaired_tells_the_platform_and_the_way_out(
         self, registry: WritableRegistry

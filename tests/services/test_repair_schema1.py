@@ -57,6 +57,15 @@ def put(at: WritableRegistry, *layers: bytes, packed: list[bytes] | None = None)
     return made.digest
 
 
+class TestAnImageOfMoreLayersThanAnyHas:
+    def test_is_refused_before_a_layer_is_asked_for(self, registry: WritableRegistry) -> None:
+        put(registry, *(make.tar({str(i): b"1"}) for i in range(129)))
+        registry.seen.clear()
+        with pytest.raises(ImageRefused, match="it has 129 layers, and 128 are read at most"):
+            mend(registry)
+        assert len(registry.seen) < 5
+
+
 def mend(at: WritableRegistry, target: str = f"{NAME}:2", **more: Any) -> Repair:
     return asyncio.run(repair(f"{NAME}:1", target, endpoint=Endpoint.local(at.address), **more))
 
