@@ -16,7 +16,7 @@ from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.core.findings import Verdict
 from airflow_batchstream.core.images import rewrite
 from airflow_batchstream.core.images.repaired import WIDTH, table
-from airflow_batchstream.services.repair_plan import MOST_BESIDE
+from airflow_batchstream.services.repair_plan import MOST_BESIDE, MOST_IMAGES
 
 OTHER = f"{HOST}/acme/elsewhere/train"
 A, B, EMPTY = make.tar({"a": b"1"}), make.tar({"b": b"2" * 3000}), make.tar({})
@@ -278,6 +278,31 @@ class TestAnIndex:
         assert "more than 128 entries that are no images: name the platforms" in str(refused(registry))
         assert len(registry.seen) < 10
         assert mend(registry, platforms=["linux/amd64"]).written
+
+    def test_of_more_images_than_one_run_repairs_names_the_way_out(self, registry: WritableRegistry) -> None:
+        images = [make.image([make.tar({str(i): b"1"}), EMPTY]) for i in range(MOST_IMAGES + 1)]
+        registry.put(NAME, make.index(*((one, make.AMD64) for one in images)))
+        assert "more than 64 images: name the platforms that you need" in str(refused(registry))
+
+    def test_keeps_what_is_neither_image_nor_attestation_and_needs_no_blob_of_other_hosts(
+        self, registry: WritableRegistry
+    ) -> None:
+        amd, _ = self.BOTH
+        beside = attestation("x")
+        document = json.loads(beside.body)
+        document["layers"].append(
+            {
+                "mediaType": "text/plain",
+                "digest": make.sha256(b"far"),
+                "size": 3,
+                "urls": ["https://elsewhere.example/x"],
+            }
+        )
+        beside = make.Made(beside.media_type, make.as_json(document), beside.blobs)
+        registry.put(NAME, make.index(amd, (beside, UNKNOWN)))
+        mend(registry, target=f"{OTHER}:2")
+        assert registry.document(OTHER, "2")["manifests"][1]["digest"] == beside.digest
+        assert registry.store.manifest(OTHER, beside.digest).content == beside.body
 
     def test_that_names_one_thing_many_times_reads_it_once(self, registry: WritableRegistry) -> None:
         amd, _ = self.BOTH
