@@ -98,14 +98,14 @@ def token_source(found: Credentials | None) -> Callable[[], Awaitable[str]] | No
     if found is None:
         return None
 
-    def fresh() -> str:
+    def fresh() -> Any:
         import google.auth.transport.requests
         from google.auth.credentials import with_scopes_if_required
 
         scoped = with_scopes_if_required(found, _SCOPES)
         if not scoped.valid:
             scoped.refresh(google.auth.transport.requests.Request())
-        return str(scoped.token)
+        return scoped.token  # whoever uses it looks whether it is one
 
     async def token() -> str:
         return await asyncio.to_thread(fresh)

@@ -280,13 +280,15 @@ class Fetcher:
             bounds = f"{self.limits.connect:g} s to connect, {self.limits.pause:g} s of silence"
             words = f"{url.host} did not answer in time ({bounds} are allowed)"
             raise FetchError(words, passing=True, silent=origin) from None
+        except httpx2.ProtocolError:  # unquoted: its words may hold a header
+            raise FetchError(f"{url.host} did not answer as HTTP does", passing=True) from None
         except httpx2.TransportError as error:
             silent = origin if isinstance(error, httpx2.ConnectError) else None
             raise FetchError(_words(url, error), passing=not _certificate(error), silent=silent) from None
         except httpx2.HTTPError as error:
-            raise FetchError(f"{url.host} did not answer as HTTP does: {error}", passing=True) from None
-        except UnicodeError as error:  # a label of more than 63 characters
-            raise FetchError(f"{_shown(url.host)} is no host name: {error}", passing=False) from None
+            raise FetchError(f"{url.host} did not answer as HTTP does ({type(error).__name__})", passing=True) from None
+        except UnicodeError:  # a label of more than 63 characters
+            raise FetchError(f"{_shown(url.host)} is no host name", passing=False) from None
 
     async def _read(self, response: httpx2.Response, limit: int, whole: bool) -> bytes:
         if whole and response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -295,7 +297,7 @@ class Fetcher:
         too_long = FetchError(
             f"{response.url.host} sent more than the {limit:,} bytes that such a document may have", passing=False
         )
-        if whole and response.request.method != "HEAD" and declared.isdigit() and int(declared) > limit:
+        if whole and response.request.method != "HEAD" and (whole_number(declared) or 0) > limit:
             raise too_long
         body = bytearray()  # no list of pieces: a hostile server sends them byte by byte
         async for chunk in response.aiter_raw():
@@ -369,10 +371,14 @@ def _authority(url: httpx2.URL) -> str:
     return url.netloc.decode("ascii", "replace").lower()
 
 
+def whole_number(text: str) -> int | None:
+    """A header's number; None where it is none, as ``²`` is, or has more than 18 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that the server asks to wait; its form as a date is left to our own backoff."""
-    value = headers.get("retry-after", "")
-    return float(value) if value.isdigit() and len(value) < 9 else 0.0
+    return float(whole_number(headers.get("retry-after", "")) or 0)
 
 
 def _certificate(error: Exception) -> bool:

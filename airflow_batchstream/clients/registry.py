@@ -24,7 +24,8 @@ import httpx2
 from airflow_batchstream.clients import registry_words
 from airflow_batchstream.clients.artifact_registry import Repositories
 from airflow_batchstream.clients.fetch import Answer, Fetcher, FetchError, Limits
-from airflow_batchstream.core.errors import ImageRefused
+from airflow_batchstream.clients.tokens import is_token
+from airflow_batchstream.core.errors import ImageRefused, NoCredentials
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import manifest as reading
 from airflow_batchstream.core.images.manifest import Config, Descriptor, Image, Index, Manifest, ManifestError, Platform
@@ -40,6 +41,8 @@ _DEEPEST = 3
 """Indexes inside indexes; real ones have one level."""
 _MOST_MANIFESTS = 8
 """Read of one image to find its platform's."""
+_NO_TOKEN = "the credentials gave something that is no access token (one is printable ASCII without spaces)."
+_SEE_CREDENTIALS = "Look after the credentials, and the token server that they name; until then nothing tells."
 _LONGEST_TAGS = 256 * 1024
 _MOST_TAGS = 1000
 
@@ -300,10 +303,12 @@ class Registry:
         error = self._token.failure  # of another image: it would take as long again, and be no other
         if error is None:
             try:
-                return await source()
+                if is_token(token := await source()):
+                    return token
+                error = NoCredentials(_NO_TOKEN, remedy=_SEE_CREDENTIALS, retryable=False)
             except Exception as raised:  # whatever the credentials' library raises
                 error = raised
-                self._token.failure = None if self._token.header else error
+            self._token.failure = None if self._token.header else error
         raise registry_words.no_token(reference, error) from error
 
     @asynccontextmanager

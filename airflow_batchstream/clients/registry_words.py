@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from airflow_batchstream.clients.fetch import PASSING, Answer, FetchError
-from airflow_batchstream.clients.tokens import may_pass
+from airflow_batchstream.clients.tokens import may_pass, reason
 from airflow_batchstream.core.errors import ImageRefused, NoCredentials
 from airflow_batchstream.core.images.reference import Reference
 
@@ -29,7 +29,7 @@ def no_token(reference: Reference, error: Exception) -> ImageRefused:
 
     :param error: what their library raised, or :class:`NoCredentials`, whose words are told as they are.
     """
-    says = f"the Google connection gave no access token for the registry ({type(error).__name__}: {error})."
+    says = f"the Google connection gave no access token for the registry ({reason(error)})."
     remedy, passing = "Look after the credentials of the Google connection; until then nothing tells.", may_pass(error)
     if isinstance(error, NoCredentials):
         says, remedy = error.says, error.remedy
@@ -124,12 +124,15 @@ def _missing_role(reference: Reference, role: str) -> str:
 
 
 def _said(answer: Answer) -> str:
-    """The registry's own words, cut, on one line, or nothing."""
-    text = answer.body.decode("utf-8", "replace")
+    """The registry's own words, cut, on one line, or nothing.
+
+    Only an error in the form of the distribution specification is one: any other body may be a config, with what is
+    secret in its environment, under a status that was not expected.
+    """
     try:
-        first = json.loads(text)["errors"][0]
+        first = json.loads(answer.body.decode("utf-8", "replace"))["errors"][0] if answer.status >= 400 else {}
         text = ": ".join(str(first[key]) for key in ("code", "message") if first.get(key))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        text = "" if text.lstrip().startswith("<") else text
+        return ""
     clean = " ".join("".join(c if c.isprintable() else " " for c in text[:1000]).split())
     return f' It said: "{clean[:300]}".' if clean else ""

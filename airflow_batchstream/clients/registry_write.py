@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_batchstream.clients import registry_words
-from airflow_batchstream.clients.fetch import Answer, FetchError
+from airflow_batchstream.clients.fetch import Answer, FetchError, whole_number
 from airflow_batchstream.clients.registry import Fetched, Registry, told
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.images.manifest import ACCEPT, Descriptor, digest_of
@@ -46,8 +46,7 @@ class WritableRegistry(Registry):
         """Bytes of a blob; None where the registry does not tell, or has none."""
         async with self._bounded(reference):
             answer = await self._send("HEAD", self._url(reference, f"blobs/{digest}"), reference)
-        size = answer.headers.get("content-length", "")
-        return int(size) if answer.status == 200 and size.isdigit() else None
+        return whole_number(answer.headers.get("content-length", "")) if answer.status == 200 else None
 
     async def tagged(self, reference: Reference) -> str | None:
         """The digest that a tag names just now; None if there is no such tag, or no such image yet.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TypeGuard
 
 from airflow_batchstream.core.errors import BatchStreamError
 from airflow_batchstream.core.jobs.model import Trouble
@@ -23,6 +24,32 @@ _REFUSED = re.compile(
     # the metadata server; google.auth itself
     r"|Status: 40[0134]\b|[Rr]eauthentication|was not found|No such file|does not contain the necessary fields"
 )
+
+_NONE_THERE = "('No access token in response"
+_TOKEN = re.compile(r"[!-~]+")
+
+
+def is_token(given: object) -> TypeGuard[str]:
+    """Whether it may stand in a header: printable ASCII without spaces (RFC 6750 2.1 allows less).
+
+    What may not would be refused by the HTTP client in words that quote it.
+    """
+    return isinstance(given, str) and _TOKEN.fullmatch(given) is not None
+
+
+def reason(error: Exception) -> str:
+    """Why no token came, in the credentials' library's own words: their beginning, on one line.
+
+    What a token server answered instead of a token is not told: where there is no token that the library finds, there
+    may be one that a reader would; nor is a web page, or an error of Python's that says nothing to anybody.
+    """
+    from google.auth.exceptions import GoogleAuthError
+
+    if not isinstance(error, GoogleAuthError | OSError):
+        return "what the token server answered cannot be read"
+    text = str(error.args[0] if str(error).startswith(_NONE_THERE) else error)[:1000]
+    said = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return type(error).__name__ if said[:1] in ("", "<") else f"{type(error).__name__}: {said[:300].rstrip('.')}"
 
 
 def of_credentials(trouble: Trouble, gcp_conn_id: str) -> Trouble:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import httpx2
 import pytest
 import small_images as make
+from google.auth.exceptions import RefreshError
 from hostile_registry import HostileRegistry, body, endless, error, status
 from registry_calls import HOST, NAME, QUICK, local, outside, refused
 from starlette.responses import Response
@@ -233,7 +234,7 @@ class TestRefusalsInTheirOwnWords:
 
     def test_credentials_that_give_no_token(self, hostile: HostileRegistry) -> None:
         async def broken() -> str:
-            raise RuntimeError("reauthentication is needed")
+            raise RefreshError("reauthentication is needed")
 
         with pytest.raises(ImageRefused, match=r"no access token .*reauthentication is needed"):
             outside(hostile, token=broken)
