@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_batchstream.cli import app
+from airflow_batchstream.cli import main
 
 if __name__ == "__main__":
-    app(prog_name="batchstream")
+    main()

@@ -5,6 +5,9 @@ Each group of commands is a module of its own; what they need is imported when t
 
 from __future__ import annotations
 
+import io
+import sys
+
 import typer
 
 from airflow_batchstream.cli import emulator, image, repair, scan
@@ -23,5 +26,7 @@ app.command(help=repair.HELP, epilog=repair.EPILOG)(repair.repair)
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    app()
+    """Entry point of the console script, and of ``python -m airflow_batchstream``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has the "…" of a build step
+    app(prog_name="batchstream")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from airflow_batchstream.cli.printing import UNTOLD
+from airflow_batchstream.cli.printing import UNTOLD, fail, tell
 
 if TYPE_CHECKING:
     from airflow_batchstream.core.endpoint import Endpoint
@@ -54,8 +54,7 @@ def reached(emulator: str) -> Endpoint:
     try:
         reach(endpoint, otherwise="leave out --emulator and BATCH_EMULATOR_HOST")
     except ApiRefused as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(UNTOLD) from None
+        fail(error, UNTOLD)
     return endpoint
 
 
@@ -144,7 +143,7 @@ def _push(folder: Path, reference: Reference, emulator: str) -> None:
     from airflow_batchstream.emulator.images.push import push as push_layout
 
     try:
-        digest = push_layout(Layout(folder), reference, emulator, lambda line: typer.echo(line, err=True))
+        digest = push_layout(Layout(folder), reference, emulator, tell)
     except (PushError, LayoutError) as error:
         _fail(str(error))
     typer.echo(f"{reference.name}@{digest}")
@@ -186,5 +185,4 @@ def _added(text: str) -> tuple[Path, str]:
 
 
 def _fail(why: str) -> NoReturn:
-    typer.echo(f"Error: {why}", err=True)
-    raise typer.Exit(os.EX_USAGE)
+    fail(why, os.EX_USAGE)

@@ -1,9 +1,10 @@
-"""A command's answer, printed: what becomes of it must not be taken for what it says."""
+"""What a command prints: what becomes of it must not be taken for what it says."""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -20,9 +21,26 @@ def answer(text: str) -> None:
     try:
         typer.echo(text)
     except OSError as error:
-        # Python writes what is left once more when it ends, and would end with 120.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise typer.Exit(_CUT_OFF) from None
-        typer.echo(f"Error: what was found could not be printed: {error}.", err=True)
-        raise typer.Exit(UNTOLD) from None
+        fail(f"what was found could not be printed: {error}.", UNTOLD)
+
+
+def tell(line: str) -> None:
+    """Print to standard error. Where that is closed or full, the line is lost, and the exit code says what it says."""
+    try:
+        typer.echo(line, err=True)
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def fail(why: object, code: int) -> NoReturn:
+    """End the command with an error."""
+    tell(f"Error: {why}")
+    raise typer.Exit(code)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Python writes what is left once more when it ends, and would end with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

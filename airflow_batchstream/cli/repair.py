@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from airflow_batchstream.cli.image import Emulator, reached
-from airflow_batchstream.cli.printing import answer
+from airflow_batchstream.cli.printing import UNTOLD, answer, fail, tell
 
-CANNOT, USAGE, UNTOLD = 1, 2, 3
+CANNOT, USAGE = 1, 2
 HELP = "\n\n".join(
     (
         "Write an image anew without its empty and duplicate layers, or as schema 2, so that it can be streamed.",
@@ -65,17 +65,12 @@ def repair(
                 move_tag=move_tag,
                 dry_run=dry_run,
                 copy_layers=copy_layers,
-                say=lambda line: typer.echo(line, err=True),
+                say=tell,
             )
         )
     except InvalidInput as error:
-        _fail(error, USAGE)
+        fail(error, USAGE)
     except BatchStreamError as error:
         untold = error.retryable or (isinstance(error, ImageRefused) and error.untold)
-        _fail(error, UNTOLD if untold else CANNOT)
+        fail(error, UNTOLD if untold else CANNOT)
     answer(json.dumps(done.as_dict(), indent=2) if as_json else "\n".join(table(done)))
-
-
-def _fail(error: object, code: int) -> NoReturn:
-    typer.echo(f"Error: {error}", err=True)
-    raise typer.Exit(code)

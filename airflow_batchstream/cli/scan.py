@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from airflow_batchstream.cli.image import Emulator, reached
-from airflow_batchstream.cli.printing import UNTOLD, answer
+from airflow_batchstream.cli.printing import UNTOLD, answer, fail
 
 if TYPE_CHECKING:
     from airflow_batchstream.core.findings import Verdict
@@ -65,7 +65,8 @@ def scan(
     from airflow_batchstream.services.scan_job import job_table, scan_job
 
     if bool(images) == bool(job):
-        _fail("Give images, or a job with --job, and not both." if images else "Give an image, or a job with --job.")
+        few, many = "Give an image, or a job with --job.", "Give images, or a job with --job, and not both."
+        fail(many if images else few, USAGE)
     endpoint, token = reached(emulator), google_token()
     most = MOST_SMALL_BLOBS if max_small_blobs is None else max_small_blobs
     try:
@@ -98,7 +99,7 @@ def scan(
             )
         )
     except BatchStreamError as error:  # a name that is none, a file that is no job: what can be read at all is a scan
-        _fail(str(error))
+        fail(error, USAGE)
     if as_json:
         answer(json.dumps({"images": [one.as_dict() for one in scans]}, indent=2))
     else:
@@ -111,7 +112,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        _fail(f"{file} cannot be read: {error}.")
+        fail(f"{file} cannot be read: {error}.", USAGE)
 
 
 def _code(verdicts: Iterable[Verdict]) -> int:
@@ -120,8 +121,3 @@ def _code(verdicts: Iterable[Verdict]) -> int:
 
     said = set(verdicts)
     return DOES_NOT if Verdict.BROKEN in said else UNTOLD if Verdict.UNKNOWN in said else STREAMS
-
-
-def _fail(why: str) -> NoReturn:
-    typer.echo(f"Error: {why}", err=True)
-    raise typer.Exit(USAGE)
