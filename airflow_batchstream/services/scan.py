@@ -33,6 +33,7 @@ AT_ONCE = 16
 """Images that are looked at at the same time."""
 MOST_SMALL_BLOBS = 8
 """Small layers of one image that are read to see whether they are empty."""
+_MEND, _UNTIL_THEN = "Mend that, and scan it again", "until then nothing tells."
 _LOOKS_AT_ONCE = 16
 """Layers of one image that are read at the same time."""
 
@@ -89,6 +90,8 @@ async def scan_all(
     """
     from airflow_batchstream.clients.registry import Registry
 
+    if not image_uris:  # no client is needed
+        return []
     platform, free = platform_of(machine_type), asyncio.Semaphore(AT_ONCE)
     names = [(uri, _named(uri, platform, tolerant=missing_too)) for uri in image_uris]
 
@@ -184,8 +187,8 @@ def _unreadable(
     if error.missing:
         unread = Finding("image-exists", Verdict.BROKEN, "image", str(reference), str(error))
     else:
-        again = "Scan it again, or from where the registry can be reached and read; until then nothing tells."
-        says, remedy = str(error).removesuffix(error.remedy).rstrip(), error.remedy or again
+        again = "Scan it again, or from where the registry can be reached and read" if error.retryable else _MEND
+        says, remedy = str(error).removesuffix(error.remedy).rstrip(), error.remedy or f"{again}; {_UNTIL_THEN}"
         unread = Finding("image-readable", Verdict.UNKNOWN, "image", str(reference), says, remedy)
     return Scan(
         asked=uri,
