@@ -210,7 +210,7 @@ class TestTheReadOfTheAgentsLog:
         outcomes, reads = asyncio.run(asyncio.wait_for(work(), 120))
         assert {str(outcome.state) for outcome in outcomes} == {"SUCCEEDED"}
         words = [outcome.streamed for outcome in outcomes]
-        assert reads <= 5
+        assert 1 <= reads <= 5
         assert words.count("full pull") == reads
         assert words.count("unknown") == 25 - reads  # what the scan said, and no more
 
