@@ -14,7 +14,7 @@ def read_address(text: str) -> str:
     :raises ValueError: it is none.
     """
     address = re.sub(r"^(http|grpc)://", "", text.strip()).rstrip("/")
-    read = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/@?#]+):(\d{1,5})", address)
+    read = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/@?#]+):([0-9]{1,5})", address)
     if not read or not 0 < int(read[1]) < 65536:
         raise ValueError(f"{text!r} is no address of a local Batch.")
     return address

@@ -80,7 +80,7 @@ class BatchHandlers:
     async def get_task(self, request: Any) -> Any:
         name, _, index = request.name.rpartition("/tasks/")
         job = self._group(name)
-        if not index.isdigit() or int(index) >= len(job.tasks) or job.state == "QUEUED":
+        if not index.isdecimal() or int(index) >= len(job.tasks) or job.state == "QUEUED":
             raise gax.NotFound(f"Resource '{request.name}' was not found")
         return task_view(job, job.tasks[int(index)])
 

@@ -330,7 +330,7 @@ def _typed(field: str, op: str, text: str) -> Compare:
             raise FilterError(f'{field}{op}{text!r}: write a time such as "2026-01-31T12:00:00Z" with = != < <= > >=.')
         return Compare(field, op, moment)
     elif field == "severity" and op != ":":
-        level = SEVERITIES.get(text.upper(), int(text) if text.isdigit() else None)
+        level = SEVERITIES.get(text.upper(), int(text) if text.isdecimal() else None)
         if level is None:
             raise FilterError(f"severity{op}{text!r}: write one of {', '.join(SEVERITIES)}.")
         return Compare(field, op, level)

@@ -94,7 +94,9 @@ class TestTheCommand:
     def test_ends_with_2_where_it_is_used_wrongly(self, registry: WritableRegistry, words: tuple[str, ...]) -> None:
         assert run(registry.address, *words).returncode == 2
 
-    @pytest.mark.parametrize("at", ["localhost", "bad host", ":99999", "localhost:99999", "localhost:0", "https://x:1"])
+    @pytest.mark.parametrize(
+        "at", ["localhost", "bad host", ":99999", "localhost:99999", "localhost:0", "https://x:1", "x:٣"]
+    )
     def test_ends_with_2_where_the_local_batch_has_no_address(self, at: str) -> None:
         done = run(at, f"{NAME}:1", *PLACE, "--machine-type", "e2-small")
         said = " ".join(done.stderr.replace("│", " ").split())

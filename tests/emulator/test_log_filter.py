@@ -110,6 +110,7 @@ class TestWhatItCannotRead:
             ("severity=ERROR)", "expected an operator or the end"),
             ("severity=ERROR AND", "after AND"),
             ("severity=LOUD", "write one of DEFAULT"),
+            ("severity=²", "write one of DEFAULT"),
             ('timestamp>"yesterday"', "write a time"),
             ('textPayload=~"("', "not a regular expression"),
             ('jsonPayload.x="1"', "cannot filter on 'jsonPayload.x'"),

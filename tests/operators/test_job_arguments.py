@@ -169,8 +169,13 @@ class TestWhatIsWrong:
         with pytest.raises(InvalidInput, match="timeout_seconds"):
             prepare.timing(timeout_seconds="soon")
 
+    @pytest.mark.parametrize("given", [{"timeout_seconds": "٣"}, {"log_limit": "٣"}, {"log_limit": "1_0"}])
+    def test_in_digits_that_are_none_of_ours_names_the_argument(self, given):
+        with pytest.raises(InvalidInput, match=next(iter(given))):
+            prepare.timing(**given)
+
     @pytest.mark.parametrize(
-        ("value", "seconds"), [("5", 5), (5, 5), ("1h", 3600), (timedelta(minutes=1), 60), ("90s", 90)]
+        ("value", "seconds"), [("5", 5), (5, 5), ("1h", 3600), (timedelta(minutes=1), 60), ("90s", 90), ("+5", 5)]
     )
     def test_is_not_a_time_in_any_usual_form(self, value, seconds):
         assert prepare.timing(timeout_seconds=value).timeout == seconds

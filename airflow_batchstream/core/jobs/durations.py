@@ -11,9 +11,9 @@ LONGEST = Decimal(315_576_000_000)
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _WORDS = re.compile(
-    r"(?:(?P<d>[\d.]+)\s*d(?:ays?)?)?\s*(?:(?P<h>[\d.]+)\s*h(?:ours?|rs?)?)?\s*"
-    r"(?:(?P<m>[\d.]+)\s*m(?:in(?:utes?|s)?)?)?\s*(?:(?P<s>[\d.]+)\s*s(?:ec(?:onds?|s)?)?)?",
-    re.IGNORECASE,
+    r"(?:(?P<d>[0-9.]+)\s*d(?:ays?)?)?\s*(?:(?P<h>[0-9.]+)\s*h(?:ours?|rs?)?)?\s*"
+    r"(?:(?P<m>[0-9.]+)\s*m(?:in(?:utes?|s)?)?)?\s*(?:(?P<s>[0-9.]+)\s*s(?:ec(?:onds?|s)?)?)?",
+    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -65,7 +65,7 @@ def _text(text: str) -> Decimal | None:
 
 
 def _number(text: str) -> Decimal | None:
-    if not re.fullmatch(r"-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?", text, re.IGNORECASE):
+    if not re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", text):
         return None
     try:
         return Decimal(text)

@@ -44,7 +44,7 @@ _LEVELS = (
     (SEVERITIES["INFO"], logging.INFO),
     (SEVERITIES["DEBUG"], logging.DEBUG),
 )
-_TASK = re.compile(r"task/.+-(?P<group>group\d+)-(?P<index>\d+)/(?P<attempt>\d+)(?:/\d+)?")
+_TASK = re.compile(r"task/.+-(?P<group>group[0-9]+)-(?P<index>[0-9]+)/(?P<attempt>[0-9]+)(?:/[0-9]+)?")
 
 
 class Record(NamedTuple):

@@ -6,6 +6,7 @@ and on the worker, for everything, before the first call to Google.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -181,7 +182,7 @@ def _seconds(name: str, value: Any, found: list[Finding]) -> float | None:
     if value is None or value == "":
         return None
     try:
-        seconds = schema.duration(float(value) if isinstance(value, str) and _is_number(value) else value)
+        seconds = schema.duration(value)
     except ValueError as e:
         found.append(_refused(name, value, f"{value!r} {e}.", 'Give seconds, "90s", "1h" or a timedelta.'))
         return None
@@ -190,25 +191,13 @@ def _seconds(name: str, value: Any, found: list[Finding]) -> float | None:
     return seconds
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _count(name: str, value: Any, found: list[Finding]) -> int | None:
     if value is None or value == "":
         return None
-    try:
-        number = int(str(value).strip())
-    except ValueError:
-        number = -1
-    if number < 0 or isinstance(value, bool):
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,18}", str(value).strip()):
         found.append(_refused(name, value, f"{value!r} is no whole number.", "Leave it out for no limit."))
         return None
-    return number
+    return int(value)
 
 
 def _severity(value: Any, found: list[Finding]) -> str:

@@ -145,9 +145,7 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, float | Decimal):
         # Native rendering of Jinja turns '1e3' and '3.0' into floats.
         return _exact(Decimal(value))
-    if isinstance(value, str) and re.fullmatch(r"[+-]?(0|[1-9]\d{0,18})", value):
-        return int(value)
-    if isinstance(value, str) and re.fullmatch(r"[+-]?(0|[1-9]\d{0,18})(\.\d+)?(e[+-]?\d{1,2})?", value, re.IGNORECASE):
+    if isinstance(value, str) and re.fullmatch(r"[+-]?(0|[1-9][0-9]{0,18})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?", value):
         return _exact(Decimal(value))
     return None
 
@@ -159,11 +157,11 @@ def _exact(value: Decimal) -> int | None:
 def _number_meant(field: Field, value: Any) -> str:
     """``"16Gi"`` for ``memoryMib`` means 16384."""
     unit = next((u for u in ("Mib", "Gb", "Milli") if field.name.endswith(u)), "")
-    found = re.fullmatch(r"(\d{1,12})\s*([KMGT])i?B?", value, re.IGNORECASE) if isinstance(value, str) else None
+    found = re.fullmatch(r"([0-9]{1,12})\s*([KMGTkmgt])[iI]?[bB]?", value) if isinstance(value, str) else None
     if found and unit in ("Mib", "Gb"):
         power = "KMGT".index(found[2].upper()) - (1 if unit == "Mib" else 2)
         if power >= 0:
             return f"It counts in {'MiB' if unit == 'Mib' else 'GB'}: write {int(found[1]) * 1024**power}."
-    if isinstance(value, str) and re.fullmatch(r"\d[\d,_ ]{0,25}", value):
+    if isinstance(value, str) and re.fullmatch(r"[0-9][0-9,_ ]{0,25}", value):
         return f"Write {int(re.sub(r'[^0-9]', '', value))}."
     return "Write a number such as 1."

@@ -283,7 +283,7 @@ def _range(header: str, size: int) -> tuple[int, int] | None:
 def _page(request: Request, address: str, body: dict[str, Any], key: str, found: list[str]) -> Response:
     """One page of a list, and where the next one is."""
     last, wanted = request.query_params.get("last"), request.query_params.get("n")
-    if wanted is not None and not wanted.isdigit():
+    if wanted is not None and not wanted.isdecimal():
         raise StoreError("PAGINATION_NUMBER_INVALID", f"n={wanted} is no number")
     size = min(int(wanted), PAGE) if wanted is not None else PAGE
     rest = [entry for entry in found if last is None or entry > last]

@@ -69,6 +69,9 @@ class TestReadingDurations:
             {"minutes": 1},
             "1..5s",
             "1.5.5h",
+            "٣s",
+            "1h٣m",
+            "3\N{LATIN SMALL LETTER LONG S}",
             object(),
         ],
     )

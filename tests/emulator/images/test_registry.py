@@ -203,7 +203,8 @@ class TestLists:
         assert pages == [["a", "b"], ["c", "d"], ["e"]]
         assert http.get(f"/{NAME}/tags/list?last=c").json()["tags"] == ["d", "e"]
         assert http.get(f"/{NAME}/tags/list?n=0").json()["tags"] == []
-        assert code(http.get(f"/{NAME}/tags/list?n=x")) == (400, "PAGINATION_NUMBER_INVALID")
+        for n in ("x", "²"):
+            assert code(http.get(f"/{NAME}/tags/list?n={n}")) == (400, "PAGINATION_NUMBER_INVALID")
 
     def test_an_unknown_repository_has_none(self, http: httpx2.Client) -> None:
         assert code(http.get("/us-docker.pkg.dev/no/such/repo/tags/list")) == (404, "NAME_UNKNOWN")
