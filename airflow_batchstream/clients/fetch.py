@@ -21,6 +21,7 @@ from typing import Self
 
 import httpx2
 
+from airflow_batchstream.clients.connections import Connections, NoConnections
 from airflow_batchstream.clients.hosts import Hosts, Origin
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -94,10 +95,14 @@ class FetchError(Exception):
     :param passing: whether the same request can succeed later.
     :param silent: the host that gave no answer, or could not be connected to; None where there was another reason.
     :param again: whether to repeat it within the same call.
+    :param remedy: what to do, where that is not about the image or the host.
     """
 
-    def __init__(self, message: str, *, passing: bool, silent: Origin | None = None, again: bool = True) -> None:
+    def __init__(
+        self, message: str, *, passing: bool, silent: Origin | None = None, again: bool = True, remedy: str = ""
+    ) -> None:
         super().__init__(message)
+        self.remedy = remedy
         self.passing, self.silent, self.again = passing, silent, passing and again
 
 
@@ -116,7 +121,7 @@ class Fetcher:
         self._hosts = Hosts()
         timeout = httpx2.Timeout(limits.pause, connect=limits.connect)
         # A proxy for the world outside is none for a local Batch.
-        self._client = httpx2.AsyncClient(timeout=timeout, transport=transport, trust_env=not local)
+        self._connections = Connections(timeout, environment=not local, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -124,7 +129,7 @@ class Fetcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._connections.close()
 
     def apart(self) -> Self:
         """The same connections and what is known of hosts, with counts of its own: for one of several images."""
@@ -270,11 +275,13 @@ class Fetcher:
         if why := self._hosts.silent(origin, self):
             words = f"{url.host} was not asked, for it gave another image no answer in any try: {why}"
             raise FetchError(words, passing=True, again=False)
+        try:
+            client = self._connections.client
+        except NoConnections as error:
+            raise FetchError(error.says, passing=False, remedy=error.remedy) from None
         self.requests += 1
         try:
-            async with self._client.stream(
-                method, url, headers=headers, content=content, follow_redirects=False
-            ) as response:
+            async with client.stream(method, url, headers=headers, content=content, follow_redirects=False) as response:
                 yield response
         except httpx2.TimeoutException:
             bounds = f"{self.limits.connect:g} s to connect, {self.limits.pause:g} s of silence"

@@ -20,8 +20,9 @@ def no_answer(reference: Reference, what: str, was: str, error: FetchError) -> I
     :param what: was asked for: "the manifest".
     :param was: not done: "read", "answered".
     """
-    again = " A retry can help." if error.passing else ""
-    return ImageRefused(f"{reference}: {what} was not {was}: {error}.{again}", retryable=error.passing)
+    end = f" {error.remedy}" if error.remedy else " A retry can help." if error.passing else ""
+    says = f"{reference}: {what} was not {was}: {error}.{end}"
+    return ImageRefused(says, retryable=error.passing, untold=bool(error.remedy), remedy=error.remedy)
 
 
 def no_token(reference: Reference, error: Exception) -> ImageRefused:
