@@ -32,12 +32,24 @@ batchstream scan --region us-central1 $(cat images.txt)
 Exit codes: 0 all may be streamed; 1 one does not stream; 2 wrong usage; 3 could not be told."""
 
 
+def _region(text: str) -> str:
+    """The option's value, if it is a region or empty."""
+    from airflow_batchstream.core.images.locations import no_region
+
+    if text and (why := no_region(text)):
+        raise typer.BadParameter(" ".join(why))
+    return text
+
+
 def scan(
     images: Annotated[
         list[str] | None, typer.Argument(metavar="IMAGE", help="Images by tag or digest. They are only read.")
     ] = None,
     region: Annotated[
-        str, typer.Option(metavar="REGION", help="The job's region, which the images' location must contain.")
+        str,
+        typer.Option(
+            metavar="REGION", callback=_region, help="The job's region, which the images' location must contain."
+        ),
     ] = "",
     machine_type: Annotated[
         str, typer.Option(metavar="TYPE", help="The job's machine type: c4a-standard-8 wants arm64, most want amd64.")

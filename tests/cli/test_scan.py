@@ -94,6 +94,21 @@ class TestTheCommand:
     def test_ends_with_2_where_it_is_used_wrongly(self, registry: WritableRegistry, words: tuple[str, ...]) -> None:
         assert run(registry.address, *words).returncode == 2
 
+    @pytest.mark.parametrize("region", ["us", "us-central1-a", "regions/us-central1", "US-CENTRAL1", "us-central1 "])
+    def test_ends_with_2_where_the_region_is_none(self, tmp_path: Path, region: str) -> None:
+        (tmp_path / "job.json").write_text("{}")
+        for words in ([f"{NAME}:1"], ["--job", str(tmp_path / "job.json")]):
+            done = run("127.0.0.1:1", *words, "--region", region)
+            said = " ".join(done.stderr.replace("│", " ").split())
+            assert (done.returncode, done.stdout) == (2, "")
+            assert "'--region'" in said
+            assert "us-central1." in said
+
+    def test_takes_a_region_that_is_not_known_here(self, registry: WritableRegistry) -> None:
+        done = run(registry.address, f"{NAME}:whole", "--region", "us-moon1")
+        assert done.returncode == 3
+        assert "not told image-location" in done.stdout
+
     @pytest.mark.parametrize(
         "at", ["localhost", "bad host", ":99999", "localhost:99999", "localhost:0", "https://x:1", "x:٣"]
     )

@@ -7,6 +7,7 @@ known" rather than with a guess.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,7 +115,25 @@ MULTI_REGIONS: dict[str, frozenset[str]] = {table.name: frozenset(table.regions)
 """Each multi-region's regions, as far as they are known."""
 
 _BY_NAME = {table.name: table for table in TABLES}
-_REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
+_KNOWN = sorted(set().union(*MULTI_REGIONS.values()))
+REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
+ZONE = re.compile(rf"({REGION.pattern})-[a-z]")
+
+
+def no_region(text: str) -> tuple[()] | tuple[str, str]:
+    """Why a text is no region, and what to write; empty for what can be one, known here or not."""
+    if REGION.fullmatch(text):
+        return ()
+    shown, meant = repr(text[:100]), text.strip().lower().rpartition("/")[2]
+    if zone := ZONE.fullmatch(meant):
+        return f"{shown} is a zone, and a Batch job runs in a region.", f"Write {zone[1]}."
+    if meant in MULTI_REGIONS:
+        says = f"{shown} is a multi-region of Artifact Registry, and a Batch job runs in a region."
+        return says, f"Write one of its regions, such as {min(MULTI_REGIONS[meant])}."
+    if REGION.fullmatch(meant):
+        return f"{shown} is no region.", f"Write {meant}."
+    near = difflib.get_close_matches(meant, _KNOWN, 1)
+    return f"{shown} is no region.", f"Did you mean {near[0]}?" if near else "Write a region such as us-central1."
 
 
 def covers(image_location: str, region: str) -> bool | None:
@@ -131,7 +150,7 @@ def covers(image_location: str, region: str) -> bool | None:
     if table := _BY_NAME.get(image_location):
         return table.contains(region)
     # Two regions never contain each other, known to us or not. Anything else is a kind of location yet to be heard of.
-    return False if _REGION.fullmatch(image_location) and _REGION.fullmatch(region) else None
+    return False if REGION.fullmatch(image_location) and REGION.fullmatch(region) else None
 
 
 def not_listed(image_location: str, region: str) -> str:

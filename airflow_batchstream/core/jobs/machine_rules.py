@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_batchstream.core.findings import Finding
+from airflow_batchstream.core.images.locations import REGION, ZONE
 from airflow_batchstream.core.jobs.model import Spec
-from airflow_batchstream.core.jobs.name_rules import REGION, ZONE
 from airflow_batchstream.core.jobs.rulebook import LATER, Asked, each, listed, mapping, number, refused, tasks, warned
 
 # Machine types that bring their GPUs along (Compute Engine, "GPU machine types").

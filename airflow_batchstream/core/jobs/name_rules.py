@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from airflow_batchstream.core.findings import Finding
-from airflow_batchstream.core.images.locations import MULTI_REGIONS
+from airflow_batchstream.core.images.locations import ZONE, no_region
 from airflow_batchstream.core.jobs.identity import ID_LABEL, LONGEST_ID, OUR_LABELS, SPEC_LABEL, TASK_LABEL
 from airflow_batchstream.core.jobs.model import Spec
 from airflow_batchstream.core.jobs.rulebook import Asked, mapping, refused, runnables
@@ -16,10 +15,6 @@ from airflow_batchstream.core.jobs.schema import templated
 from airflow_batchstream.core.jobs.spec import MOST_LABELS
 
 OURS = (ID_LABEL, TASK_LABEL, SPEC_LABEL)
-REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
-ZONE = re.compile(rf"({REGION.pattern})-[a-z]")
-
-_REGIONS = sorted(set().union(*MULTI_REGIONS.values()))
 
 
 def project(spec: Spec, asked: Asked) -> Iterator[Finding]:
@@ -45,23 +40,12 @@ def region(spec: Spec, asked: Asked) -> Iterator[Finding]:
         if not asked.templated_ok:
             says = "no region is given, and a Batch job runs in one."
             yield refused("region", "region", given, says, "Give region=, such as region='us-central1'.")
-    elif _later(given, asked) or REGION.fullmatch(given):
-        return
-    elif zone := ZONE.fullmatch(given):
-        says = f"{given!r} is a zone, and a Batch job runs in a region."
-        remedy = (
-            f"Write {zone[1]}; to keep the VMs in the zone, set allocationPolicy.location.allowedLocations in the job."
-        )
+    elif not _later(given, asked) and (why := no_region(given)):
+        says, remedy = why
+        if ZONE.fullmatch(given):
+            there = "set allocationPolicy.location.allowedLocations in the job."
+            remedy = f"{remedy.rstrip('.')}; to keep the VMs in the zone, {there}"
         yield refused("region", "region", given, says, remedy)
-    elif given in MULTI_REGIONS:
-        says = f"{given!r} is a multi-region of Artifact Registry, and a Batch job runs in a region."
-        yield refused(
-            "region", "region", given, says, f"Write one of its regions, such as {min(MULTI_REGIONS[given])}."
-        )
-    else:
-        near = difflib.get_close_matches(given.lower(), _REGIONS, 1)
-        remedy = f"Did you mean {near[0]}?" if near else "Write a region such as us-central1."
-        yield refused("region", "region", given, f"{given!r} is no region.", remedy)
 
 
 def job_id(spec: Spec, asked: Asked) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_batchstream.core.images.locations import AS_OF, MULTI_REGIONS, TABLES, covers, locations_for
+from airflow_batchstream.core.images.locations import AS_OF, MULTI_REGIONS, TABLES, covers, locations_for, no_region
 
 
 class TestWhetherALocationContainsARegion:
@@ -95,3 +95,31 @@ class TestTheTables:
             listed = f"{regions}; {beside}" if beside else regions
             assert f"| `{table.name}`: {table.means} | {listed} | {table.source} | {table.as_of} |" in page
         assert AS_OF in page
+
+
+class TestWhatIsNoRegion:
+    @pytest.mark.parametrize(
+        ("text", "says", "remedy"),
+        [
+            ("us", "'us' is a multi-region of Artifact Registry", "Write one of its regions, such as us-central1."),
+            ("Europe", "'Europe' is a multi-region", "Write one of its regions, such as europe-central2."),
+            ("us-central1-a", "is a zone, and a Batch job runs in a region.", "Write us-central1."),
+            ("zones/us-central1-a", "is a zone", "Write us-central1."),
+            ("regions/us-central1", "is no region.", "Write us-central1."),
+            ("projects/p/locations/mars-north1", "is no region.", "Write mars-north1."),
+            ("US-CENTRAL1", "is no region.", "Write us-central1."),
+            (" us-central1\n", r"' us-central1\n' is no region.", "Write us-central1."),
+            ("us-central", "is no region.", "Did you mean us-central1?"),
+            ("us-\x1b[31mx", r"'us-\x1b[31mx' is no region.", "Write a region such as us-central1."),
+            ("us-central\N{ARABIC-INDIC DIGIT ONE}", "is no region.", "Did you mean us-central1?"),
+            ("global", "'global' is no region.", "Write a region such as us-central1."),
+        ],
+    )
+    def test_is_told_what_to_write(self, text: str, says: str, remedy: str) -> None:
+        why = no_region(text)
+        assert says in why[0]
+        assert why[1:] == (remedy,)
+
+    @pytest.mark.parametrize("region", ["us-central1", "europe-southwest1", "mars-north1"])
+    def test_is_not_a_region_that_is_not_known_here(self, region: str) -> None:
+        assert no_region(region) == ()

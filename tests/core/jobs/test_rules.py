@@ -222,7 +222,7 @@ class TestWhereAJobRuns:
             ("us-central1-a", "is a zone, and a Batch job runs in a region. Write us-central1;"),
             ("us", "is a multi-region of Artifact Registry"),
             ("us-central", "Did you mean us-central1?"),
-            ("US-CENTRAL1", "Did you mean us-central1?"),
+            ("US-CENTRAL1", "Write us-central1."),
             ("here", "Write a region such as us-central1."),
         ],
     )
