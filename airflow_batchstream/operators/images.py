@@ -12,6 +12,7 @@ from airflow_batchstream import connection
 from airflow_batchstream.core.errors import InvalidInput
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.operators import fail_on as fail_on_words
+from airflow_batchstream.operators import regions
 from airflow_batchstream.operators.errors import final_errors
 from airflow_batchstream.operators.repair import ImageRepairOperator
 from airflow_batchstream.operators.scanning import SCAN_KEY, refuse_all, warn_of_unpinned
@@ -72,6 +73,7 @@ class ImageScanOperator(BaseOperator):
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         fail_on_words.check_literal("fail_on", fail_on, _NOT_SCANNED)
+        regions.check_literal(region, _NOT_SCANNED)
         if type(max_small_blobs) is not int or max_small_blobs < 0:
             says, remedy = f"{max_small_blobs!r} is no number of layers.", "Give 0 or more, such as 8, without quotes."
             found = [Finding("argument", Verdict.BROKEN, "max_small_blobs", max_small_blobs, says, remedy)]
@@ -86,7 +88,7 @@ class ImageScanOperator(BaseOperator):
         log = TaskLog(self.log)
         with final_errors(_NOT_SCANNED):
             fail_on = fail_on_words.checked("fail_on", self.fail_on, _NOT_SCANNED)
-            names, region = _names(self.image_uri), str(self.region or "")
+            names, region = _names(self.image_uri), regions.checked(self.region, _NOT_SCANNED)
             endpoint, _ = connection.locate(self.gcp_conn_id, self.impersonation_chain)
             connection.reach(endpoint)
             credentials, _ = connection.credentials(endpoint)
