@@ -65,6 +65,8 @@ def refusal(
         doing, role = ("writing", "writer") if writing else ("reading", "reader")
         needs = _missing_role(reference, role)
         return ImageRefused(f"{reference}: {doing} {what} is not allowed (HTTP 403). {needs}{said}")
+    if status == 404 and writing and b"NAME_UNKNOWN" in answer.body:
+        return ImageRefused(f"{reference}: its repository does not exist (HTTP 404). {_created(reference)}{said}")
     if status == 404:
         return ImageRefused(f"{reference}: {answer.host} does not have {what} (HTTP 404).{said}")
     return ImageRefused(f"{reference}: {answer.host} answered {what} with HTTP {status}, which was not expected.{said}")
@@ -122,6 +124,14 @@ def _missing_role(reference: Reference, role: str) -> str:
         f"The account of the Google connection needs roles/artifactregistry.{role} on {place}, and the project the "
         "Artifact Registry API; a repository that does not exist is answered the same way."
     )
+
+
+def _created(reference: Reference) -> str:
+    if not reference.is_artifact_registry:
+        return "Create it first."
+    place = f"--location={reference.location} --project={reference.project_id}"
+    command = f"gcloud artifacts repositories create {reference.repository_id} --repository-format=docker {place}"
+    return f"Create it first ({command})."
 
 
 def _said(answer: Answer) -> str:

@@ -36,6 +36,21 @@ class TestARegistryThatRefuses:
         assert "writing the blob sha256:" in str(failure)
         assert "repositories/elsewhere" in str(failure)
 
+    @pytest.mark.parametrize("copy", [False, True])
+    def test_since_the_target_s_repository_is_not_there_says_how_to_create_it(
+        self, registry: WritableRegistry, copy: bool
+    ) -> None:
+        host = "europe-docker.pkg.dev" if copy else HOST  # to another registry, layers are copied and not mounted
+        unknown = error(404, "NAME_UNKNOWN", 'Repository "elsewhere" not found')
+        posted = "/elsewhere/train/blobs/uploads/"
+        registry.put(NAME, make.image(BROKEN))
+        registry.faults.append(lambda r: unknown if r.method == "POST" and posted in r.url.path else None)
+        failure = refused(registry, target=f"{host}/example.com/acme/elsewhere/train:2", copy_layers=copy)
+        assert "its repository does not exist (HTTP 404). Create it first" in str(failure)
+        command = "(gcloud artifacts repositories create elsewhere --repository-format=docker "
+        assert f"{command}--location={host.partition('-')[0]} --project=example.com:acme)." in str(failure)
+        assert not failure.retryable
+
     @pytest.mark.parametrize(
         ("status", "words"),
         [
