@@ -5,6 +5,7 @@ Nothing is written here, so a dry run is this half alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.images import layer_rules, rewrite, schema1
 from airflow_batchstream.core.images.documents import ManifestError
 from airflow_batchstream.core.images.manifest import (
+    ACCEPT,
     INDEXES,
     LINUX_AMD64,
     Descriptor,
@@ -110,7 +112,15 @@ class Planner:
         """
         fetched = await self._registry.manifest_bytes(self._source)
         self._plan.source = fetched.digest
-        document = read_manifest(fetched.media_type, fetched.body)
+        try:
+            document = read_manifest(fetched.media_type, fetched.body)
+        except ManifestError:
+            if self._source.digest or fetched.media_type.partition(";")[0].strip().lower() in ACCEPT:
+                raise
+            # What a scan cannot tell either. Bytes of a manifest's type, or asked by their digest, are the image's own.
+            page = f"{self._source.registry} answered with {fetched.media_type[:80]!r}, which is no manifest"
+            remedy = "a proxy or a sign-in page may stand in its place. A retry can help."
+            raise ImageRefused(f"{self._source}: {page}: {remedy}", retryable=True) from None
         if isinstance(document, Index):
             self._plan.top = await self._index(fetched, document)
         else:
@@ -123,8 +133,7 @@ class Planner:
     async def _index(self, fetched: Fetched, index: Index) -> Piece | None:
         replaced: dict[str, bytes] = {}
         kept: set[str] = set()
-        for entry in self._chosen(index):
-            child = await self._registry.manifest_bytes(self._source, entry.digest)
+        for entry, child in await self._children(index):
             document = read_manifest(child.media_type, child.body)
             if isinstance(document, Index):
                 raise ManifestError(f"its index has another index inside, {entry.digest}: repair that by its digest")
@@ -151,6 +160,26 @@ class Planner:
         for entry in beside:
             await self._other(entry)
         return Piece(index.media_type, body)
+
+    async def _children(self, index: Index) -> list[tuple[Descriptor, Fetched]]:
+        """The manifests of :meth:`_chosen`, each with its entry.
+
+        :raises ImageRefused: one is not there, as in an index of which only some images were copied.
+        """
+        found: list[tuple[Descriptor, Fetched]] = []
+        gone: list[tuple[Descriptor, ImageRefused]] = []
+        for entry in self._chosen(index):
+            try:
+                found.append((entry, await self._registry.manifest_bytes(self._source, entry.digest)))
+            except ImageRefused as error:
+                if not error.missing:
+                    raise
+                gone.append((entry, error))
+        if gone:
+            lost = {entry.platform for entry, _ in gone}
+            there = {str(entry.platform) for entry, _ in found if entry.platform and entry.platform not in lost}
+            raise _not_all_there(self._source, gone[0], sorted(there))
+        return found
 
     def _chosen(self, index: Index) -> list[Descriptor]:
         """The entries of the platforms that are asked for, each once; of all without any."""
@@ -278,6 +307,17 @@ class Planner:
             found[digest] = measuring.done()
             self._measured += max(found[digest].unpacked, found[digest].size)
         return found
+
+
+def _not_all_there(source: Reference, gone: tuple[Descriptor, ImageRefused], there: list[str]) -> ImageRefused:
+    """The error for an index that names images which the registry does not have, with the way out if there is one."""
+    entry, error = gone
+    if not there:
+        return error
+    why = str(error).removeprefix(f"{source}: ")
+    words = " ".join(f"--platform {platform}" for platform in there)
+    way = f"Name the platforms that are there ({words}; platforms={json.dumps(there)})."
+    return ImageRefused(f"{source}: its image for {entry.platform or entry.digest}: {why} {way}", missing=True)
 
 
 def read_index(media_type: str, body: bytes) -> Index:

@@ -8,6 +8,8 @@ import tarfile
 import pytest
 import small_images as make
 from repairing import NAME, mend, refused, verdict
+from starlette.requests import Request
+from starlette.responses import Response
 from writable_registry import WritableRegistry, refuse
 
 from airflow_batchstream.core.findings import Verdict
@@ -88,7 +90,68 @@ class TestASource:
         failure = refused(registry)
         assert (failure.untold, failure.missing) == (True, False)
 
+    @pytest.mark.parametrize(
+        ("kind", "page"), [("text/html; charset=utf-8", b"<html>sign in</html>"), ("application/json", b'{"error": 1}')]
+    )
+    def test_in_whose_place_a_page_stands_could_not_be_told(
+        self, registry: WritableRegistry, kind: str, page: bytes
+    ) -> None:
+        made = registry.put(NAME, make.image([A, EMPTY]))
+
+        def proxy(request: Request) -> Response | None:
+            return Response(page, media_type=kind) if "/manifests/1" in request.url.path else None
+
+        registry.faults.append(proxy)
+        failure = refused(registry)
+        assert f"us-docker.pkg.dev answered with '{kind}', which is no manifest: a proxy" in str(failure)
+        assert (failure.untold, failure.retryable, registry.writes) == (True, True, [])
+        assert mend(registry, source=f"{NAME}@{made.digest}").written
+
+    def test_whose_own_manifest_cannot_be_read_is_told(self, registry: WritableRegistry) -> None:
+        registry.put(NAME, make.image([A, EMPTY]))
+
+        def broken(request: Request) -> Response | None:
+            there = "/manifests/1" in request.url.path
+            return Response(b'{"schemaVersion": 2}', media_type=make.OCI_MANIFEST) if there else None
+
+        registry.faults.append(broken)
+        failure = refused(registry)
+        assert "cannot be repaired: the manifest has neither" in str(failure)
+        assert not failure.untold
+
     def test_that_is_not_there_or_cannot_be_repaired_is_told(self, registry: WritableRegistry) -> None:
         assert not refused(registry).untold
         registry.put(NAME, make.image([EMPTY]))
         assert not refused(registry).untold
+
+    def test_without_layers_is_broken_and_stays_so(self, registry: WritableRegistry) -> None:
+        registry.put(NAME, make.image([]))
+        failure = refused(registry)
+        assert str(failure).endswith(
+            "cannot be repaired: it has no layers, and no file in it. Build and push it again."
+        )
+        assert (failure.untold, failure.retryable) == (False, False)
+
+
+class TestAnIndexThatIsNotAllThere:
+    """As tools leave it that copy one platform's image, and the index with all."""
+
+    def gone(self, registry: WritableRegistry, *, all_of_it: bool = False) -> None:
+        ours = (make.image([A, EMPTY]), make.AMD64)
+        lost = [(make.image([B, EMPTY], architecture="arm64"), make.ARM64)]
+        lost += [ours] if all_of_it else []
+        registry.put(NAME, make.index(*([] if all_of_it else [ours]), *lost))
+        registry.faults += [refuse("GET", f"/manifests/{made.digest}", 404) for made, _ in lost]
+
+    def test_names_the_platforms_that_are_there(self, registry: WritableRegistry) -> None:
+        self.gone(registry)
+        failure = refused(registry)
+        assert f"{NAME}:1: its image for linux/arm64: the image has no version sha256:" in str(failure)
+        way = 'Name the platforms that are there (--platform linux/amd64; platforms=["linux/amd64"]).'
+        assert str(failure).endswith(way)
+        assert (failure.untold, registry.writes) == (False, [])
+        assert mend(registry, platforms=["linux/amd64"]).written
+
+    def test_names_none_where_there_is_none(self, registry: WritableRegistry) -> None:
+        self.gone(registry, all_of_it=True)
+        assert "--platform" not in str(refused(registry))

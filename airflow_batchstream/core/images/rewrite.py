@@ -91,6 +91,8 @@ def unrepairable(image: Image) -> str:
         return f"it is {image.manifest.artifact}, not a container image: name the image it belongs to"
     if image.config is None:
         return "it has no config, so nothing tells what its layers are: build and push it again"
+    if not image.layers:
+        return "it has no layers, and no file in it. Build and push it again"
     count = len(image.config.diff_ids)
     if count != len(image.layers):
         return (
