@@ -219,7 +219,10 @@ def _artifact(artifact_type: str, config: Descriptor, layers: Sequence[Descripto
         return ""
     kinds = [artifact_type, config.media_type, *(layer.media_type for layer in layers)]
     named = next((_name(kind) for kind in kinds if kind.startswith(tuple(_ARTIFACTS))), "")
-    return named or _name(artifact_type or config.media_type)
+    if named or artifact_type or config.media_type not in _CONFIGS:
+        return named or _name(artifact_type or config.media_type)
+    kind = layers[0].media_type[:80]
+    return f"an OCI artifact (its layers[0] {f'is of type {kind}, no file system' if kind else 'has no media type'})"
 
 
 def _name(kind: str) -> str:

@@ -88,7 +88,8 @@ class Rewritten:
 def unrepairable(image: Image) -> str:
     """Why this image cannot be repaired, with the way out; empty if it can be, or need not be."""
     if image.manifest.artifact:
-        return f"it is {image.manifest.artifact}, not a container image: name the image it belongs to"
+        way = "name the image it belongs to; if it shall be one itself, build and push it again"
+        return f"it is {image.manifest.artifact}, not a container image: {way}"
     if image.config is None:
         return "it has no config, so nothing tells what its layers are: build and push it again"
     if not image.layers:

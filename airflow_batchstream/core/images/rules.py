@@ -139,7 +139,8 @@ def _is_an_image(image: Image) -> list[Finding]:
     if not kind:
         return [_holds(rule, image.manifest_digest, "It is a container image.")]
     says = f"{image.reference} is {kind}, not a container image."
-    return [Finding(rule, Verdict.BROKEN, "image", kind, says, "Name the image it belongs to.")]
+    remedy = "Name the image it belongs to; if it shall be one itself, build and push it again."
+    return [Finding(rule, Verdict.BROKEN, "image", kind, says, remedy)]
 
 
 def _schema_2(image: Image) -> list[Finding]:

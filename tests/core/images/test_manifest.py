@@ -156,6 +156,11 @@ class TestWhatIsNoImage:
                 plain([], "application/vnd.oci.empty.v1+json", artifactType="application/vnd.acme.rocket"),
                 "an OCI artifact of type application/vnd.acme.rocket",
             ),
+            (
+                plain([descriptor("application/x-tar"), descriptor("")]),
+                "an OCI artifact (its layers[0] is of type application/x-tar, no file system)",
+            ),
+            (plain([descriptor("")]), "an OCI artifact (its layers[0] has no media type)"),
         ],
     )
     def test_is_named_as_what_it_is(self, body: dict[str, Any], name: str) -> None:
