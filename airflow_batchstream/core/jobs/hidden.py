@@ -27,10 +27,15 @@ _BEFORE = re.compile(
     r"if|then|elif|else|while|until|do|[{!]|time|exec|command|nohup|sudo|env|nice|ionice|timeout|xargs|eval"
 )
 """Words that a command may follow."""
+_VALUE_BEFORE = re.compile(r"-[ugaCDIdf]|--(user|group|chdir|unset|signal)")
+"""Options of :data:`_BEFORE` whose value is the next word, and no number, which is passed over anyway."""
 _WITH_VALUE = re.compile(
-    r"-[Hclnafpu]|--(host|config|context|log-level|root|url|connection|namespace|address|file|project-name|user)"
+    r"-[Hclnafp]|--(host|config|context|log-level|tlscacert|tlscert|tlskey"  # Docker's
+    r"|file|project-name|project-directory|env-file|profile|ansi|progress|parallel"  # Compose's
+    r"|root|runroot|url|connection|identity|storage-driver|storage-opt|cgroup-manager"  # Podman's
+    r"|namespace|address|snapshotter|timeout|connect-timeout|runtime-endpoint|image-endpoint)"  # containerd's
 )
-"""Options before the subcommand, or of sudo, whose value is the next word."""
+"""Options between the program and its subcommand whose value is the next word."""
 _DEEPEST = 5
 
 
@@ -104,7 +109,7 @@ def _without_prefix(words: list[str]) -> list[str]:
         if _BEFORE.fullmatch(word):
             prefixed = True
         elif prefixed and word.startswith("-"):
-            at += bool(_WITH_VALUE.fullmatch(word))
+            at += bool(_VALUE_BEFORE.fullmatch(word))
         elif not re.match(r"\w+=", word) and not (prefixed and re.fullmatch(r"[\d.]+[smhd]?", word)):
             break
         at += 1
