@@ -113,7 +113,8 @@ def scan(
     except BatchStreamError as error:  # a name that is none, a file that is no job: what can be read at all is a scan
         fail(error, USAGE)
     if as_json:
-        answer(json.dumps({"images": [one.as_dict() for one in scans]}, indent=2))
+        found = [one.as_dict() | {"region": region} for one in scans]  # as a scan task's XCom
+        answer(json.dumps({"images": found}, indent=2))
     else:
         parts = [*map(table, scans), summary(scans)]
         answer("\n\n".join("\n".join(part) for part in parts if part))

@@ -77,6 +77,7 @@ class TestTheCommand:
         twice, whole = json.loads(done.stdout)["images"]
         assert done.returncode == 1
         assert (twice["verdict"], whole["verdict"]) == ("broken", "holds")
+        assert (twice["region"], whole["region"]) == ("us-central1", "us-central1")
         assert whole["pinned"] == f"{NAME}@{registry.tags(NAME)['whole']}"
 
     def test_looks_into_as_many_small_layers_as_it_may(self, registry: WritableRegistry) -> None:
