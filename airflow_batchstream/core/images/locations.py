@@ -141,16 +141,16 @@ def covers(image_location: str, region: str) -> bool | None:
 
     :param image_location: a region or a multi-region, as in ``LOCATION-docker.pkg.dev``.
     :param region: the job's region.
-    :returns: None where it is not known: a new region or multi-region, or one of the two is empty.
+    :returns: None where it is not known: a new region or multi-region, no location, or no region.
     """
-    if not image_location or not region:
+    if not image_location or not REGION.fullmatch(region):
         return None
     if image_location == region:
         return True
     if table := _BY_NAME.get(image_location):
         return table.contains(region)
     # Two regions never contain each other, known to us or not. Anything else is a kind of location yet to be heard of.
-    return False if REGION.fullmatch(image_location) and REGION.fullmatch(region) else None
+    return False if REGION.fullmatch(image_location) else None
 
 
 def not_listed(image_location: str, region: str) -> str:

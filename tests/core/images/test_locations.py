@@ -58,6 +58,8 @@ class TestWhetherALocationContainsARegion:
             ("us-central1", ""),
             ("", "us-central1"),
             ("us", ""),
+            ("us", "us"),
+            ("us-central1", "us-central1-a"),
             ("", ""),
             ("us", "somewhere"),
             ("us-central1", "somewhere"),
