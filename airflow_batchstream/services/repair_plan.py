@@ -118,7 +118,8 @@ class Planner:
             if self._source.digest or fetched.media_type.partition(";")[0].strip().lower() in ACCEPT:
                 raise
             # What a scan cannot tell either. Bytes of a manifest's type, or asked by their digest, are the image's own.
-            page = f"{self._source.registry} answered with {fetched.media_type[:80]!r}, which is no manifest"
+            kind = f"with {fetched.media_type[:80]!r}" if fetched.media_type else "without a type"
+            page = f"{self._source.registry} answered {kind}, which is no manifest"
             remedy = "a proxy or a sign-in page may stand in its place. A retry can help."
             raise ImageRefused(f"{self._source}: {page}: {remedy}", retryable=True) from None
         if isinstance(document, Index):

@@ -91,10 +91,15 @@ class TestASource:
         assert (failure.untold, failure.missing) == (True, False)
 
     @pytest.mark.parametrize(
-        ("kind", "page"), [("text/html; charset=utf-8", b"<html>sign in</html>"), ("application/json", b'{"error": 1}')]
+        ("kind", "page", "words"),
+        [
+            ("text/html; charset=utf-8", b"<html>sign in</html>", "with 'text/html; charset=utf-8'"),
+            ("application/json", b'{"error": 1}', "with 'application/json'"),
+            (None, b"busy", "without a type"),
+        ],
     )
     def test_in_whose_place_a_page_stands_could_not_be_told(
-        self, registry: WritableRegistry, kind: str, page: bytes
+        self, registry: WritableRegistry, kind: str | None, page: bytes, words: str
     ) -> None:
         made = registry.put(NAME, make.image([A, EMPTY]))
 
@@ -103,7 +108,7 @@ class TestASource:
 
         registry.faults.append(proxy)
         failure = refused(registry)
-        assert f"us-docker.pkg.dev answered with '{kind}', which is no manifest: a proxy" in str(failure)
+        assert f"us-docker.pkg.dev answered {words}, which is no manifest: a proxy" in str(failure)
         assert (failure.untold, failure.retryable, registry.writes) == (True, True, [])
         assert mend(registry, source=f"{NAME}@{made.digest}").written
 
