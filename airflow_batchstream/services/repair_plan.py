@@ -218,7 +218,7 @@ class Planner:
             if platform is None:
                 raise
             only = "Name the platforms that can be (--platform, platforms=[...])"
-            raise ManifestError(f"its image for {platform}: {error}. {only}") from None
+            raise ManifestError(f"its image for {platform}: {str(error).rstrip('.')}. {only}") from None
 
     def _wanted(self, found: Platform) -> None:
         """Refuse an image for another platform than was asked for: one alone, or one whose index does not say."""

@@ -129,6 +129,14 @@ class TestASource:
         registry.put(NAME, make.image([EMPTY]))
         assert not refused(registry).untold
 
+    def test_whose_config_cannot_be_read_is_told_to_be_built_again(self, registry: WritableRegistry) -> None:
+        odd = make.image([A, EMPTY], config={"config": {"Env": "A=1"}})
+        why = "`Env` has a text where a list belongs. Build and push it again."
+        registry.put(NAME, odd)
+        assert str(refused(registry)) == f"{NAME}:1 cannot be repaired: {why}"
+        registry.put(NAME, make.index((odd, make.AMD64)))
+        assert f"its image for linux/amd64: {why} Name the platforms" in str(refused(registry))
+
     def test_without_layers_is_broken_and_stays_so(self, registry: WritableRegistry) -> None:
         registry.put(NAME, make.image([]))
         failure = refused(registry)

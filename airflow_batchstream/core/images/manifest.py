@@ -127,9 +127,15 @@ def read_manifest(media_type: str, body: bytes) -> Manifest | Index:
 def read_config(body: bytes) -> Config:
     """Read an image's config blob.
 
-    :raises ManifestError: it is none.
+    :raises ManifestError: it is none, and stays so: its bytes have the digest that the manifest names.
     """
-    document = load(body, "the config")
+    try:
+        return _config(load(body, "the config"))
+    except ManifestError as error:
+        raise ManifestError(f"{error}. Build and push it again.") from None
+
+
+def _config(document: Mapping[str, Any]) -> Config:
     runs = mapping(document, "config")  # optional in OCI
     rootfs = mapping(document, "rootfs")
     history = objects(document, "history")

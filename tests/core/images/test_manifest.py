@@ -289,6 +289,19 @@ class TestMalformedDocuments:
         with pytest.raises(ManifestError, match=words):
             read_manifest("", body)
 
+    @pytest.mark.parametrize(
+        ("config", "words"),
+        [
+            (b'{"config": {"Env": "A=1"}}', "`Env` has a text where a list belongs"),
+            (b'{"config": {"Labels": {"a": 5}}}', "`a` has a number where a text belongs"),
+            (b"[]", "the config is JSON, but a list instead of an object"),
+        ],
+    )
+    def test_a_config_stays_as_it_is_so_the_way_out_is_a_build(self, config: bytes, words: str) -> None:
+        with pytest.raises(ManifestError) as caught:
+            read_config(config)
+        assert str(caught.value) == f"{words}. Build and push it again."
+
     @pytest.mark.parametrize("size", [0, 2**63 - 1])
     def test_a_size_at_either_end_is_read(self, size: int) -> None:
         assert manifest(plain([descriptor(make.OCI_LAYER, size=size)])).layers[0].size == size
