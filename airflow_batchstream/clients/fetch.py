@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
@@ -22,7 +23,7 @@ from typing import Self
 import httpx2
 
 from airflow_batchstream.clients.connections import Connections, NoConnections
-from airflow_batchstream.clients.hosts import Hosts, Origin
+from airflow_batchstream.clients.hosts import MOST_PROBES, Hosts, Origin, Place
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that a repetition may mend."""
@@ -119,6 +120,7 @@ class Fetcher:
         self.bytes_read = 0
         self._local = local.lower()
         self._hosts = Hosts()
+        self._broken_off: dict[Place, float] = {}
         timeout = httpx2.Timeout(limits.pause, connect=limits.connect)
         # A proxy for the world outside is none for a local Batch.
         self._connections = Connections(timeout, environment=not local, transport=transport)
@@ -135,14 +137,14 @@ class Fetcher:
         """The same connections and what is known of hosts, with counts of its own: for one of several images."""
         one = copy.copy(self)
         one.requests = one.bytes_read = 0
+        one._broken_off = {}
         return one
 
-    def gave_up(self, url: str, *, since: float, why: str) -> None:
-        """One image took all its time: unless somebody got an answer from the same host meanwhile, no other asks it.
-
-        :param since: when the image's requests began, by :func:`time.monotonic`.
-        """
-        self._hosts.no_answer(_origin(_url(url)), since=since, found_by=self, why=why)
+    def gave_up(self, why: str) -> None:
+        """One image took all its time. No other asks where most of it went, unless somebody got an answer meanwhile."""
+        for place, begun in self._broken_off.items():
+            if time.monotonic() - begun >= self.limits.total / 2:
+                self._hosts.no_answer(place, since=begun, found_by=self, why=why)
 
     async def fetch(
         self,
@@ -168,21 +170,35 @@ class Fetcher:
         """
         # Nothing to unpack, so nothing that explodes.
         headers = {"Accept": accept, "Accept-Encoding": "identity"} | dict(sent or {})
-        most, begun = tries or self.limits.tries, time.monotonic()
-        for attempt in range(1, most + 1):
+        begun, kind = time.monotonic(), _kind(_url(url))
+        most = tries or self._hosts.tries((_origin(_url(url)), kind), self, self.limits.tries)
+        attempt = 1
+        while True:
             try:
                 answer = await self._follow(method, url, headers, authorization, limit, content)
             except FetchError as failure:
                 if failure.again and attempt < most:
                     await asyncio.sleep(self._pause(attempt, 0.0))
+                    attempt += 1
                     continue
-                if failure.silent and failure.again and most >= self.limits.tries:
-                    self._hosts.no_answer(failure.silent, since=begun, found_by=self, why=str(failure))
+                if failure.silent and failure.again and tries is None:
+                    self._hosts.no_answer((failure.silent, kind), since=begun, found_by=self, why=str(failure))
                 raise
-            if answer.status not in PASSING or attempt == most:
+            if answer.status not in PASSING:
                 return answer
-            await asyncio.sleep(self._pause(attempt, _retry_after(answer.headers)))
-        raise AssertionError("unreachable")
+            place = _origin(_url(answer.url)), kind
+            why, fewer = f"HTTP {answer.status} each time", _fewer(answer)
+            if fewer and self._hosts.hopeless(place, self.limits.tries):
+                self._hosts.no_answer(place, since=math.inf, found_by=self, why=why)
+                return answer
+            if attempt >= most and not (fewer and tries is None and self._hosts.goes_on(place)):
+                if tries is None:
+                    self._hosts.no_answer(
+                        place, since=begun, found_by=self, why=why, probes=0 if fewer else MOST_PROBES
+                    )
+                return answer
+            await asyncio.sleep(self._pause(min(attempt, most), _retry_after(answer.headers)))
+            attempt += 1
 
     async def _follow(
         self,
@@ -193,12 +209,12 @@ class Fetcher:
         limit: int,
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> Answer:
-        here = _url(url)
+        here, kind = _url(url), _kind(_url(url))
         secret = authorization if here.scheme == "https" else ""
         for _ in range(self.limits.redirects + 1):
             sent = headers | {"Authorization": secret} if secret else headers
             with _unlogged():
-                answer = await self._once(method, here, sent, limit, content)
+                answer = await self._once(method, here, sent, limit, kind, content)
             if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return answer
             target = _url(answer.headers.get("location", ""), here)
@@ -214,16 +230,21 @@ class Fetcher:
         url: httpx2.URL,
         headers: dict[str, str],
         limit: int,
+        kind: str,
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> Answer:
-        async with self._opened(method, url, headers, content) as response:
+        async with self._opened(method, url, headers, kind, content) as response:
             # An error or a redirect is read to be quoted, and no further; a success must be whole.
             whole = 200 <= response.status_code < 300
             body = await self._read(response, limit if whole else _LONGEST_ERROR, whole)
-            self._hosts.answered(_origin(url))
             if not whole:
                 body = _without_secret(body, headers.get("Authorization", ""))
-            return Answer(response.status_code, dict(response.headers), body, str(url))
+            answer = Answer(response.status_code, dict(response.headers), body, str(url))
+            if _fewer(answer):
+                self._hosts.fewer((_origin(url), kind), min(_retry_after(answer.headers), self.limits.longest_wait))
+            elif answer.status not in PASSING:
+                self._hosts.answered((_origin(url), kind))
+            return answer
 
     @asynccontextmanager
     async def stream(self, url: str, *, authorization: str = "") -> AsyncGenerator[tuple[Answer, AsyncIterator[bytes]]]:
@@ -238,7 +259,7 @@ class Fetcher:
         for _ in range(self.limits.redirects + 1):
             sent = headers | {"Authorization": secret} if secret else headers
             with _unlogged():
-                async with self._opened("GET", here, sent) as response:
+                async with self._opened("GET", here, sent, "blobs") as response:
                     status, told = response.status_code, dict(response.headers)
                     if status not in _REDIRECTS:
                         error = b"" if status == 200 else await self._read(response, _LONGEST_ERROR, False)
@@ -268,21 +289,26 @@ class Fetcher:
         method: str,
         url: httpx2.URL,
         headers: dict[str, str],
+        kind: str,
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> AsyncGenerator[httpx2.Response]:
         """A response whose body has yet to be read; what goes wrong until it is closed becomes a FetchError."""
         origin = _origin(url)
-        if why := self._hosts.silent(origin, self):
-            words = f"{url.host} was not asked, for it gave another image no answer in any try: {why}"
-            raise FetchError(words, passing=True, again=False)
         try:
             client = self._connections.client
         except NoConnections as error:
             raise FetchError(error.says, passing=False, remedy=error.remedy) from None
+        if why := await self._hosts.turn((origin, kind), self):
+            words = f"{url.host} was not asked, for it gave another image no good answer in any try: {why}"
+            raise FetchError(words, passing=True, again=False)
         self.requests += 1
+        begun = time.monotonic()
         try:
             async with client.stream(method, url, headers=headers, content=content, follow_redirects=False) as response:
                 yield response
+        except asyncio.CancelledError:
+            self._broken_off[origin, kind] = begun
+            raise
         except httpx2.TimeoutException:
             bounds = f"{self.limits.connect:g} s to connect, {self.limits.pause:g} s of silence"
             words = f"{url.host} did not answer in time ({bounds} are allowed)"
@@ -386,6 +412,16 @@ def whole_number(text: str) -> int | None:
 def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that the server asks to wait; its form as a date is left to our own backoff."""
     return float(whole_number(headers.get("retry-after", "")) or 0)
+
+
+def _fewer(answer: Answer) -> bool:
+    """Whether the server asks for fewer requests: by 429, or by 503 with the time to come back."""
+    return answer.status == 429 or (answer.status == 503 and _retry_after(answer.headers) > 0)
+
+
+def _kind(url: httpx2.URL) -> str:
+    """What a registry is asked for: blobs may be elsewhere than all the rest, behind the same address."""
+    return "blobs" if "/blobs/" in url.path else ""
 
 
 def _certificate(error: Exception) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -314,13 +313,12 @@ class Registry:
     @asynccontextmanager
     async def _bounded(self, reference: Reference) -> AsyncGenerator[None]:
         """All requests about one image together take no longer than the limit: a server may drip for ever."""
-        begun = time.monotonic()
         try:
             async with asyncio.timeout(self.limits.total):
                 yield
         except TimeoutError:
             words = f"{reference.registry} took more than {self.limits.total:g} s altogether"
-            self._fetcher.gave_up(self._url(reference, ""), since=begun, why=words)
+            self._fetcher.gave_up(words)
             raise ImageRefused(f"{reference}: {words}. A retry can help.", retryable=True) from None
 
 

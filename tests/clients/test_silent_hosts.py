@@ -10,41 +10,21 @@ import small_images as make
 from hostile_registry import Detour, HostileRegistry, endless, redirect
 from raw_server import RawServer, repeated
 from registry_calls import HOST, NAME, QUICK
+from waves import UNASKED, in_waves
 
-from airflow_batchstream.clients import fetch
 from airflow_batchstream.clients.registry import Registry
 from airflow_batchstream.core.errors import ImageRefused
 from airflow_batchstream.core.images.manifest import Image
 from airflow_batchstream.core.images.reference import parse
 
 SHORT = replace(QUICK, pause=0.2, tries=3)
-UNASKED = "gave another image no answer"
-
-
-def in_waves(at: str, count: int, limits: fetch.Limits = SHORT, wide: int = 4) -> list[Image | ImageRefused]:
-    """Each image by a Registry apart, some at once, as a scan of many does."""
-
-    async def go() -> list[Image | ImageRefused]:
-        free = asyncio.Semaphore(wide)
-        async with Registry(at, limits=limits) as shared:
-
-            async def one(i: int) -> Image | ImageRefused:
-                async with free:
-                    try:
-                        return await shared.apart().resolve(parse(f"{NAME}{i}:latest"), kind=False)
-                    except ImageRefused as error:
-                        return error
-
-            return await asyncio.gather(*(one(i) for i in range(count)))
-
-    return asyncio.run(go())
 
 
 class TestARegistryThatStalls:
     def test_is_waited_for_once_by_those_that_ask_at_once_and_by_no_others(self) -> None:
         with RawServer(lambda connection: time.sleep(20)) as silent:
             begin = time.monotonic()
-            found = in_waves(silent.address, 40)
+            found = in_waves(silent.address, 40, SHORT)
             seconds, heard = time.monotonic() - begin, len(silent.heard)
         assert seconds < 2  # ten waves of 0.6 s without it
         assert heard <= 4 * SHORT.tries
@@ -54,7 +34,7 @@ class TestARegistryThatStalls:
         assert str(found[-1]).endswith("A retry can help.")
 
     def test_nobody_at_the_address_is_the_same(self) -> None:
-        found = in_waves("127.0.0.1:1", 40)
+        found = in_waves("127.0.0.1:1", 40, SHORT)
         assert sum(UNASKED in str(one) for one in found) >= 36
         assert "could not be reached" in str(found[-1])
 
@@ -70,7 +50,7 @@ class TestARegistryThatStalls:
     def test_is_asked_again_by_the_next_call(self) -> None:
         with RawServer(lambda connection: time.sleep(20)) as silent:
             for _ in range(2):
-                in_waves(silent.address, 2)
+                in_waves(silent.address, 2, SHORT)
             assert len(silent.heard) == 2 * 2 * SHORT.tries
 
 
@@ -81,7 +61,7 @@ class TestARegistryThatAnswers:
         hostile.fail(lambda request: time.sleep(0.02))  # so that many come after the one that stalls was given up
         hostile.always(endless("i1/manifests", b"", pause=20))
 
-        found = in_waves(hostile.address, 40, wide=3)
+        found = in_waves(hostile.address, 40, SHORT, wide=3)
         assert [i for i, one in enumerate(found) if isinstance(one, ImageRefused)] == [1]
 
     def test_is_asked_again_once_it_has_answered_one(self, hostile: HostileRegistry) -> None:

@@ -238,7 +238,7 @@ class TestATolerantScan:
         assert {(one.verdict, one.passing) for one in found} == {(Verdict.UNKNOWN, True)}
         assert sum(one.requests == 0 for one in found) == 20
         (finding,) = (one for one in found[-1].findings if one.verdict is Verdict.UNKNOWN)
-        assert "127.0.0.1 was not asked, for it gave another image no answer in any try" in finding.says
+        assert "127.0.0.1 was not asked, for it gave another image no good answer in any try" in finding.says
 
     @pytest.mark.parametrize(("says", "passing"), [("invalid_grant", False), ("Read timed out.", True)])
     def test_without_an_access_token_says_so_and_asks_for_it_once(
@@ -255,7 +255,7 @@ class TestATolerantScan:
         assert {(one.verdict, one.passing, one.requests) for one in found} == {(Verdict.UNKNOWN, passing, 0)}
         (finding,) = (one for one in found[-1].findings if one.verdict is Verdict.UNKNOWN)
         assert finding.says.endswith(
-            f"the Google connection gave no access token for the registry (RefreshError: {says})."
+            f"the Google connection gave no access token for the registry (RefreshError: {says.rstrip('.')})."
         )
         assert ("A retry can help" in finding.remedy) is passing
         assert len(asked) == 1

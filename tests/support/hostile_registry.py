@@ -52,6 +52,7 @@ class HostileRegistry(Served):
     repositories: dict[str, bytes] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    standing: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         routes = [Route("/{path:path}", self._answer, methods=["GET", "HEAD"])]
@@ -66,7 +67,7 @@ class HostileRegistry(Served):
 
     def reset(self) -> None:
         """Forget images, faults and requests: a new registry at the same address."""
-        for held in (self.tags, self.manifests, self.blobs, self.repositories, self.seen, self.faults):
+        for held in (self.tags, self.manifests, self.blobs, self.repositories, self.seen, self.faults, self.standing):
             held.clear()
 
     def fail(self, *faults: Fault) -> None:
@@ -76,6 +77,10 @@ class HostileRegistry(Served):
     def always(self, fault: Fault) -> None:
         """Let a fault answer whatever it wants to, from now on."""
         self.faults += [fault] * 200
+
+    def stands(self, fault: Fault) -> None:
+        """Let a fault look at each request once, as often as there are any."""
+        self.standing.append(fault)
 
     def _keep(self, made: Made) -> None:
         self.manifests[made.digest] = made
@@ -91,6 +96,9 @@ class HostileRegistry(Served):
         for fault in self.faults:
             if (answer := fault(request)) is not None:
                 self.faults.remove(fault)
+                return answer
+        for fault in self.standing:
+            if (answer := fault(request)) is not None:
                 return answer
         return self._behave(request)
 
