@@ -184,11 +184,12 @@ def _unreadable(
     registry: Registry, uri: str, reference: Reference, platform: Platform, region: str, error: ImageRefused
 ) -> Scan:
     """The scan of an image that the registry did not give out: only its name was judged."""
+    says = str(error).removesuffix(error.remedy).rstrip()
     if error.missing:
-        unread = Finding("image-exists", Verdict.BROKEN, "image", str(reference), str(error))
+        unread = Finding("image-exists", Verdict.BROKEN, "image", str(reference), says, error.remedy)
     else:
         again = "Scan it again, or from where the registry can be reached and read" if error.retryable else _MEND
-        says, remedy = str(error).removesuffix(error.remedy).rstrip(), error.remedy or f"{again}; {_UNTIL_THEN}"
+        remedy = error.remedy or f"{again}; {_UNTIL_THEN}"
         unread = Finding("image-readable", Verdict.UNKNOWN, "image", str(reference), says, remedy)
     return Scan(
         asked=uri,
