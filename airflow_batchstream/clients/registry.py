@@ -57,10 +57,15 @@ class Fetched:
 
 @dataclass(slots=True)
 class _Token:
-    """The header with the access token, empty before the first is there, and why the first did not come."""
+    """The header with the access token, empty before the first is there.
+
+    :param failure: why the first did not come.
+    :param refused_by: the registries that refused one which was fresh: the next would be no better.
+    """
 
     header: str = ""
     failure: Exception | None = None
+    refused_by: set[str] = field(default_factory=set)
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -259,14 +264,17 @@ class Registry:
         token = await self._authorization(reference)
         try:
             answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
-            if answer.status == 401 and token:
-                token = await self._authorization(reference, renew=token)
+            if answer.status == 401 and (other := await self._renewed(reference, token)):
+                token = other
                 answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
+                self._note_refusal(reference, answer)
         except FetchError as error:
             raise registry_words.no_answer(reference, what, "read", error) from None
         if answer.status == 200:
             return answer
         if answer.status == 404 and path.startswith("manifests/"):
+            if not registry_words.of_a_registry(answer):
+                raise registry_words.of_another(reference, answer)
             target = path.removeprefix("manifests/")
             raise await self._not_found(reference, target, answer)
         raise registry_words.refusal(reference, answer, what, authorized=bool(token))
@@ -297,6 +305,21 @@ class Registry:
             if self._token.header in ("", renew):
                 self._token.header = f"Bearer {await self._fresh(reference, self._source)}"
             return self._token.header
+
+    async def _renewed(self, reference: Reference, refused: str) -> str:
+        """Another header after one was refused; empty if there is none, or one would not help."""
+        if not refused or (refused == self._token.header and reference.registry in self._token.refused_by):
+            return ""
+        other = await self._authorization(reference, renew=refused)
+        if other != refused:
+            return other
+        self._token.refused_by.add(reference.registry)  # the source holds it for good
+        return ""
+
+    def _note_refusal(self, reference: Reference, answer: Answer) -> None:
+        """Remember if even a fresh token was refused."""
+        if answer.status == 401:
+            self._token.refused_by.add(reference.registry)
 
     async def _fresh(self, reference: Reference, source: TokenSource) -> str:
         error = self._token.failure  # of another image: it would take as long again, and be no other

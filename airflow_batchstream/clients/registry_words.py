@@ -12,6 +12,7 @@ from airflow_batchstream.core.errors import ImageRefused, NoCredentials
 from airflow_batchstream.core.images.reference import Reference
 
 _MOST_TAGS = 3
+_PUSH_IT = "Push it, or write a name that is there."
 
 
 def no_answer(reference: Reference, what: str, was: str, error: FetchError) -> ImageRefused:
@@ -89,7 +90,23 @@ def no_image(reference: Reference, answer: Answer) -> ImageRefused:
     if reference.is_artifact_registry:
         where = f"project {reference.project_id}, location {reference.location}, repository {reference.repository_id}"
     missing = f"there is no image {reference.name} (HTTP 404)"
-    return ImageRefused(f"{reference}: {missing}; it was looked for in {where}.{_said(answer)}", missing=True)
+    says = f"{reference}: {missing}; it was looked for in {where}.{_said(answer)} {_PUSH_IT}"
+    return ImageRefused(says, missing=True, remedy=_PUSH_IT)
+
+
+def of_a_registry(answer: Answer) -> bool:
+    """Whether a 404 may come from a registry, which answers in JSON or says nothing, and not from a web server."""
+    try:
+        return not answer.body or json.loads(answer.body) is not None
+    except (ValueError, RecursionError):
+        return False
+
+
+def of_another(reference: Reference, answer: Answer) -> ImageRefused:
+    """The error for a 404 that is a web server's own: it says nothing of the image."""
+    remedy = f"See what answers at {answer.host}: a proxy or a gateway before it, most likely (HTTPS_PROXY)."
+    says = f"{reference}: {answer.host} answered the manifest with HTTP 404, but not as a registry does. {remedy}"
+    return ImageRefused(says, untold=True, remedy=remedy)
 
 
 def no_version(reference: Reference, target: str, answer: Answer, tags: Sequence[str]) -> ImageRefused:
@@ -100,10 +117,11 @@ def no_version(reference: Reference, target: str, answer: Answer, tags: Sequence
     if ":" in target:
         gone = "it may have been deleted (a cleanup policy does that to untagged versions)"
         words = f"the image has no version {target} (HTTP 404); {gone}.{_said(answer)}"
-        return ImageRefused(f"{reference}: {words}", missing=True)
+        return ImageRefused(f"{reference}: {words} {_PUSH_IT}", missing=True, remedy=_PUSH_IT)
     unsaid = "" if reference.tag else " (none was written, so latest was looked for)"
     missing = f"the image has no tag {target}{unsaid} (HTTP 404)"
-    return ImageRefused(f"{reference}: {missing}. {_nearest(target, tags)}", missing=True)
+    says = f"{reference}: {missing}. {_nearest(target, tags)} {_PUSH_IT}"
+    return ImageRefused(says, missing=True, remedy=_PUSH_IT)
 
 
 def _nearest(target: str, tags: Sequence[str]) -> str:

@@ -198,8 +198,10 @@ class WritableRegistry(Registry):
         try:
             token = await self._authorization(target) if credential else ""
             answer = await ask(token)
-            if answer.status == 401 and token and isinstance(content, bytes | None):
-                answer = await ask(await self._authorization(target, renew=token))
+            renewable = answer.status == 401 and isinstance(content, bytes | None)
+            if renewable and (other := await self._renewed(target, token)):
+                answer = await ask(other)
+                self._note_refusal(target, answer)
         except FetchError as error:
             asked = f"{method} {url.partition('?')[0]}"
             raise registry_words.no_answer(target, asked, "answered", error) from None

@@ -165,6 +165,32 @@ class TestWhatIsNotThere:
         assert "does not have the config (HTTP 404)" in str(refused(hostile))
 
 
+class TestAMissingImage:
+    def test_has_a_remedy_in_every_form(self, hostile: HostileRegistry) -> None:
+        said = [refused(hostile, f"{NAME}:1")]
+        hostile.put(NAME, make.image())
+        said += [refused(hostile, f"{NAME}:1"), refused(hostile, f"{NAME}@{make.sha256(b'gone')}")]
+        for failure in said:
+            assert failure.missing
+            assert failure.remedy == "Push it, or write a name that is there."
+            assert str(failure).endswith(failure.remedy)
+
+    @pytest.mark.parametrize("page", [b"<html>not here</html>", b"404 page not found\n", b"[" * 100_000])
+    def test_is_not_believed_of_a_web_server(self, hostile: HostileRegistry, page: bytes) -> None:
+        hostile.stands(lambda _: Response(page, 404))
+        failure = refused(hostile)
+        assert not failure.missing
+        assert failure.untold
+        assert "HTTP 404, but not as a registry does" in str(failure)
+        assert "a proxy or a gateway" in failure.remedy
+        assert len(hostile.seen) == 1
+
+    @pytest.mark.parametrize("page", [b"", b"{}"])
+    def test_is_believed_of_a_registry_that_says_little(self, hostile: HostileRegistry, page: bytes) -> None:
+        hostile.stands(lambda _: Response(page, 404))
+        assert refused(hostile).missing
+
+
 class TestRefusalsInTheirOwnWords:
     def test_403_names_the_role_and_the_repository(self, hostile: HostileRegistry) -> None:
         hostile.fail(lambda _: error(403, "DENIED", "Permission denied on p/r"))

@@ -198,7 +198,7 @@ class TestWhatARegistrySaysOfItself:
         assert "no tag 1.2 (HTTP 404). The nearest is 1.3." in said
         hostile.always(body(make.as_json({"name": "n", "tags": ["\x1b[31m", "x" * 5000, 7, "nightly"]}), "/tags/"))
         hostile.faults[:200] = []
-        assert str(refused(hostile, f"{NAME}:1.2")).endswith("no tag 1.2 (HTTP 404). It has nightly.")
+        assert "no tag 1.2 (HTTP 404). It has nightly. Push it" in str(refused(hostile, f"{NAME}:1.2"))
 
     @pytest.mark.parametrize("answer", [b"[]", b'{"tags": {"a": 1}}', b'{"tags": 7}', b"{", b"[" * 100_000, b"\xff"])
     def test_a_list_of_tags_that_is_none_does_not_matter(self, hostile: HostileRegistry, answer: bytes) -> None:

@@ -210,6 +210,26 @@ class TestTheToken:
         with pytest.raises(ImageRefused, match="expired or revoked"):
             outside(hostile, token=Tokens("a", "b"))
 
+    @pytest.mark.parametrize(("tokens", "sent"), [("a" * 100, 40), ("abcdefghij", 44)], ids=["held for good", "fresh"])
+    def test_that_is_refused_is_not_fetched_anew_by_each_image(
+        self, hostile: HostileRegistry, tokens: str, sent: int
+    ) -> None:
+        hostile.stands(status(401))
+        source = Tokens(*tokens)
+
+        async def one(shared: Registry, i: int) -> None:
+            with pytest.raises(ImageRefused, match="expired or revoked"):
+                await shared.apart().resolve(parse(f"{NAME}{i}"))
+
+        async def go() -> None:
+            async with Registry(None, source, limits=QUICK, transport=Detour(hostile.address)) as shared:
+                for wave in range(10):
+                    await asyncio.gather(*(one(shared, 4 * wave + i) for i in range(4)))
+
+        asyncio.run(go())
+        assert len(tokens) - len(source.left) == 2
+        assert len(hostile.seen) <= sent
+
     def test_is_never_sent_to_a_local_batch(self, hostile: HostileRegistry) -> None:
         hostile.put(NAME, make.image())
 
