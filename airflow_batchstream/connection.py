@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchstream.core.endpoint import Endpoint, read_address
@@ -23,6 +24,8 @@ EMULATOR_VARIABLE = "BATCH_EMULATOR_HOST"
 EMULATOR_EXTRA = "batchstream_emulator"
 """The same in the connection's extra, for one connection only."""
 DEFAULT_CONNECTION = "google_cloud_default"
+TOKEN_SECONDS = 15.0
+"""For each request of a token server; two minutes by default, in which nobody knows what a task waits for."""
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
@@ -99,12 +102,12 @@ def token_source(found: Credentials | None) -> Callable[[], Awaitable[str]] | No
         return None
 
     def fresh() -> Any:
-        import google.auth.transport.requests
         from google.auth.credentials import with_scopes_if_required
+        from google.auth.transport.requests import Request
 
         scoped = with_scopes_if_required(found, _SCOPES)
         if not scoped.valid:
-            scoped.refresh(google.auth.transport.requests.Request())
+            scoped.refresh(partial(Request(), timeout=TOKEN_SECONDS))
         return scoped.token  # whoever uses it looks whether it is one
 
     async def token() -> str:

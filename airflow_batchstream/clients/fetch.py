@@ -50,7 +50,9 @@ class Limits:
 
     :param connect: seconds to connect, TLS included.
     :param pause: longest seconds without a byte.
-    :param total: seconds for all requests about one image.
+    :param total: seconds for one question about an image, all its requests and tries together: for manifest and config,
+        and for each small layer, of which many are asked for at once.
+    :param token: seconds for an access token.
     :param aside: seconds for a question whose answer can be done without.
     :param manifest: bytes of a manifest; the distribution specification asks registries to take 4 MiB.
     :param config: bytes of a config.
@@ -63,6 +65,7 @@ class Limits:
     connect: float = 10.0
     pause: float = 20.0
     total: float = 90.0
+    token: float = 20.0
     aside: float = 3.0
     manifest: int = 4 * 1024 * 1024
     config: int = 8 * 1024 * 1024

@@ -132,7 +132,8 @@ class Registry:
             try:
                 return await self._resolve(reference, platform, kind)
             except ManifestError as error:
-                raise ImageRefused(f"{reference}: what {reference.registry} sent cannot be read: {error}") from None
+                says = f"{reference}: what {reference.registry} sent cannot be read: {str(error).rstrip('.')}."
+                raise ImageRefused(says, remedy=error.remedy) from None
 
     async def small_blob(self, reference: Reference, blob: Descriptor, what: str, *, largest: int = 0) -> bytes:
         """The bytes of a config or a small layer, their digest checked.
@@ -325,9 +326,14 @@ class Registry:
         error = self._token.failure  # of another image: it would take as long again, and be no other
         if error is None:
             try:
-                if is_token(token := await source()):
+                async with asyncio.timeout(self.limits.token):
+                    token = await source()
+                if is_token(token):
                     return token
                 error = NoCredentials(_NO_TOKEN, remedy=_SEE_CREDENTIALS, retryable=False)
+            except TimeoutError:
+                words = f"the credentials gave no access token within {self.limits.token:g} s."
+                error = NoCredentials(words, remedy="A retry can help.", retryable=True)
             except Exception as raised:  # whatever the credentials' library raises
                 error = raised
             self._token.failure = None if self._token.header else error

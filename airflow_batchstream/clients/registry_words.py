@@ -13,6 +13,8 @@ from airflow_batchstream.core.images.reference import Reference
 
 _MOST_TAGS = 3
 _PUSH_IT = "Push it, or write a name that is there."
+_EXPIRED = "The credentials of the Google connection are expired or revoked: renew them."
+_GIVE_SOME = "Give credentials that may read it: Google's are sent to Google's registries alone."
 
 
 def no_answer(reference: Reference, what: str, was: str, error: FetchError) -> ImageRefused:
@@ -56,16 +58,13 @@ def refusal(
         words = f"{answer.host} {slow} (HTTP {status}) and did not recover in several tries.{said} A retry can help."
         return ImageRefused(f"{reference}: {words}", retryable=True)
     if status == 401:
-        why = (
-            "the access token was not accepted: the credentials of the Google connection are expired or revoked"
-            if authorized
-            else "it wants credentials and none were sent"
-        )
-        return ImageRefused(f"{reference}: {answer.host} refused {what} (HTTP 401): {why}.{said}")
+        why = "the access token was not accepted" if authorized else "it wants credentials and none were sent"
+        says, remedy = f"{answer.host} refused {what} (HTTP 401): {why}.{said}", _EXPIRED if authorized else _GIVE_SOME
+        return ImageRefused(f"{reference}: {says} {remedy}", remedy=remedy)
     if status == 403:
         doing, role = ("writing", "writer") if writing else ("reading", "reader")
         needs = _missing_role(reference, role)
-        return ImageRefused(f"{reference}: {doing} {what} is not allowed (HTTP 403). {needs}{said}")
+        return ImageRefused(f"{reference}: {doing} {what} is not allowed (HTTP 403).{said} {needs}", remedy=needs)
     if status == 404 and writing and b"NAME_UNKNOWN" in answer.body:
         return ImageRefused(f"{reference}: its repository does not exist (HTTP 404). {_created(reference)}{said}")
     if status == 404:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import small_images as make
+from google.auth.exceptions import RefreshError
 from hostile_registry import Detour, HostileRegistry, error, redirect, status
 from registry_calls import HOST, NAME, QUICK, Tokens, local, outside, refused
 from starlette.requests import Request
@@ -229,6 +231,53 @@ class TestTheToken:
         asyncio.run(go())
         assert len(tokens) - len(source.left) == 2
         assert len(hostile.seen) <= sent
+
+    def test_that_does_not_come_is_waited_for_once_for_all_images(self, hostile: HostileRegistry) -> None:
+        asked, limits = [], replace(QUICK, token=0.2)
+
+        async def hangs() -> str:
+            asked.append(1)
+            await asyncio.sleep(60)
+            return "late"
+
+        async def go() -> list[object]:
+            async with Registry(None, hangs, limits=limits, transport=Detour(hostile.address)) as shared:
+                images = (shared.apart().resolve(parse(f"{NAME}{i}")) for i in range(40))
+                return list(await asyncio.gather(*images, return_exceptions=True))
+
+        began = time.monotonic()
+        failures = asyncio.run(go())
+        assert time.monotonic() - began < 4  # each for itself would take 8 s
+        assert all(isinstance(failure, ImageRefused) and failure.retryable for failure in failures)
+        assert {str(failure).partition(": ")[2] for failure in failures} == {
+            "the credentials gave no access token within 0.2 s. A retry can help."
+        }
+        assert (asked, hostile.seen) == ([1], [])
+
+    def test_that_was_not_renewed_for_one_image_may_be_renewed_for_the_next(self, hostile: HostileRegistry) -> None:
+        def expired(request: Request) -> Response | None:
+            late = request.headers.get("authorization") == "Bearer old" and "/i0/" not in request.url.path
+            return error(401, "UNAUTHORIZED", "expired") if late else None
+
+        answers: list[str | Exception] = ["old", RefreshError("the token server is down"), "new"]
+
+        async def source() -> str:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        async def go() -> list[object]:
+            async with Registry(None, source, limits=QUICK, transport=Detour(hostile.address)) as shared:
+                images = [shared.apart().resolve(parse(f"{NAME}{i}")) for i in range(3)]
+                return [await asyncio.gather(image, return_exceptions=True) for image in images]
+
+        for i in range(3):
+            hostile.put(f"{NAME}{i}", make.image())
+        hostile.always(expired)
+        (first,), (second,), (third,) = asyncio.run(go())  # type: ignore[misc]
+        assert "the token server is down" in str(second)
+        assert [isinstance(one, Image) for one in (first, third)] == [True, True]
 
     def test_is_never_sent_to_a_local_batch(self, hostile: HostileRegistry) -> None:
         hostile.put(NAME, make.image())

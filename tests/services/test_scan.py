@@ -210,9 +210,17 @@ class TestManyImages:
 
 
 class TestATolerantScan:
-    @pytest.mark.parametrize(("code", "passing"), [(401, False), (403, False), (500, True)])
+    @pytest.mark.parametrize(
+        ("code", "passing", "remedy"),
+        [
+            (401, False, "Give credentials that may read it"),
+            (403, False, "The account of the Google connection needs roles/artifactregistry.reader on projects/acme/"),
+            (418, False, "Mend that, and scan it again"),
+            (500, True, "Scan it again, or from where"),
+        ],
+    )
     def test_of_what_the_registry_refuses_could_not_be_told(
-        self, registry: HostileRegistry, code: int, passing: bool
+        self, registry: HostileRegistry, code: int, passing: bool, remedy: str
     ) -> None:
         registry.put(NAME, make.image(), "1")
         registry.put(f"{NAME}2", make.image(), "1")
@@ -223,7 +231,8 @@ class TestATolerantScan:
         assert (good.verdict, bad.verdict, bad.pinned, bad.passing) == (Verdict.HOLDS, Verdict.UNKNOWN, None, passing)
         (finding,) = (one for one in bad.findings if one.verdict is Verdict.UNKNOWN)
         assert (finding.rule, f"HTTP {code}" in finding.says) == ("image-readable", True)
-        assert finding.remedy.startswith("Scan it again, or from where" if passing else "Mend that, and scan it again")
+        assert finding.remedy.startswith(remedy)
+        assert remedy not in finding.says
         assert table(bad)[-1].startswith("Verdict   could not be told")
         refuse(bad)
         refuse(bad, "never")

@@ -14,7 +14,14 @@ MOST_VALUES = 250_000
 
 
 class ManifestError(ValueError):
-    """A manifest or a config that cannot be read; the message says where and why."""
+    """A manifest or a config that cannot be read; the message says where and why.
+
+    :param remedy: what to do about it, if that is known: the end of the message.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+        self.remedy = remedy
 
 
 def load(body: bytes, what: str) -> dict[str, Any]:

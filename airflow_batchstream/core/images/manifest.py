@@ -132,7 +132,7 @@ def read_config(body: bytes) -> Config:
     try:
         return _config(load(body, "the config"))
     except ManifestError as error:
-        raise ManifestError(f"{error}. Build and push it again.") from None
+        raise ManifestError(str(error), remedy="Build and push it again.") from None
 
 
 def _config(document: Mapping[str, Any]) -> Config:
