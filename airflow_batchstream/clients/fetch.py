@@ -307,11 +307,21 @@ class Fetcher:
         self.requests += 1
         begun = time.monotonic()
         try:
-            async with client.stream(method, url, headers=headers, content=content, follow_redirects=False) as response:
-                yield response
+            with self._told(url):
+                async with client.stream(
+                    method, url, headers=headers, content=content, follow_redirects=False
+                ) as response:
+                    yield response
         except asyncio.CancelledError:
             self._broken_off[origin, kind] = begun
             raise
+
+    @contextmanager
+    def _told(self, url: httpx2.URL) -> Iterator[None]:
+        """What goes wrong with a server becomes a FetchError with its name."""
+        origin = _origin(url)
+        try:
+            yield
         except httpx2.TimeoutException:
             bounds = f"{self.limits.connect:g} s to connect, {self.limits.pause:g} s of silence"
             words = f"{url.host} did not answer in time ({bounds} are allowed)"
@@ -346,9 +356,10 @@ class Fetcher:
         return bytes(body[:limit])
 
     async def _pieces(self, response: httpx2.Response) -> AsyncIterator[bytes]:
-        async for chunk in response.aiter_raw():
-            self.bytes_read += len(chunk)
-            yield chunk
+        with self._told(response.url):  # not later: they may be on their way to another server
+            async for chunk in response.aiter_raw():
+                self.bytes_read += len(chunk)
+                yield chunk
 
     async def _refuse_unsafe(self, here: httpx2.URL, target: httpx2.URL) -> None:
         """Refuse a redirect into the machine or the network that this runs in; a local Batch's own address excepted."""

@@ -123,7 +123,7 @@ class WritableRegistry(Registry):
         """
         what = f"the layer {blob.digest}"
         async with self.layer(source, blob.digest) as pieces:
-            whole = _exactly(pieces, blob.size or 0, f"{source}: {what}")
+            whole = _exactly(pieces, blob.size or 0, source, what)
             await self._upload(target, blob.digest, lambda: whole, blob.size or 0, what)
 
     async def put_manifest(self, target: Reference, where: str, media_type: str, body: bytes) -> None:
@@ -212,14 +212,19 @@ class WritableRegistry(Registry):
         return registry_words.refusal(target, answer, what, authorized=sent, writing=True)
 
 
-async def _exactly(pieces: AsyncIterator[bytes], size: int, what: str) -> AsyncIterator[bytes]:
+async def _exactly(pieces: AsyncIterator[bytes], size: int, source: Reference, what: str) -> AsyncIterator[bytes]:
     """The pieces, if they are as many bytes together as were promised: the target was told so."""
     sent = 0
-    async for piece in pieces:
-        sent += len(piece)
-        if sent > size:
-            break
-        yield piece
+    try:
+        async for piece in pieces:
+            sent += len(piece)
+            if sent > size:
+                break
+            yield piece
+    except FetchError as error:  # the source's, which the target would be blamed for
+        raise registry_words.no_answer(source, what, "read", error) from None
     if sent != size:
         more = "more" if sent > size else f"{sent:,}"
-        raise ImageRefused(f"{what} has {more} bytes where {size:,} were said. A retry can help.", retryable=True)
+        raise ImageRefused(
+            f"{source}: {what} has {more} bytes where {size:,} were said. A retry can help.", retryable=True
+        )

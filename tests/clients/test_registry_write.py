@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -209,3 +209,32 @@ class TestALayer:
         with pytest.raises(ImageRefused, match="bare IP address"):
             call(server, read, "token")
         assert len(server.seen) == 1
+
+    def test_that_breaks_off_while_it_is_copied_is_told_of_its_source(self, server: Server) -> None:
+        async def a_part() -> AsyncIterator[bytes]:
+            yield b"x" * 1000
+
+        def breaks_off(request: Any) -> Response | None:
+            if request.method != "GET":
+                return None
+            return StreamingResponse(a_part(), headers={"Content-Length": "5000"})
+
+        server.faults.append(breaks_off)
+        blob = Descriptor("", make.sha256(b"x" * 5000), 5000)
+        elsewhere = parse("europe-docker.pkg.dev/acme/batch/train:2")
+        with pytest.raises(ImageRefused) as caught:
+            call(server, lambda registry: registry.copy(elsewhere, blob, SOURCE), "token")
+        assert str(caught.value).startswith(f"{SOURCE}: the layer {blob.digest} was not read: us-docker.pkg.dev ")
+        assert caught.value.retryable
+        assert "europe" not in str(caught.value)
+
+    def test_whose_refusal_tells_the_token_is_quoted_without_it(self, server: Server) -> None:
+        server.faults.append(lambda request: error(403, "DENIED", f"you sent {request.headers['authorization']}"))
+
+        async def read(registry: WritableRegistry) -> None:
+            async with registry.layer(SOURCE, make.sha256(b"")):
+                pass
+
+        with pytest.raises(ImageRefused, match=r"HTTP 403.*Bearer \*\*\*") as caught:
+            call(server, read, "ya29.very-secret")
+        assert "very-secret" not in str(caught.value)
