@@ -328,6 +328,13 @@ class TestSizeAndTimeAreBounded:
         hostile.fail(endless("/blobs/", b" " * 65536))
         assert "more than the 8,388,608 bytes" in str(refused(hostile))
 
+    def test_is_asked_for_as_it_is(self, hostile: HostileRegistry) -> None:
+        hostile.put(NAME, make.image())
+        asked: list[str] = []
+        hostile.always(lambda request: asked.append(request.headers["accept-encoding"]))
+        local(hostile)
+        assert asked == ["identity", "identity"]
+
     def test_a_packed_answer_is_not_unpacked(self, hostile: HostileRegistry) -> None:
         hostile.fail(body(gzip.compress(bytes(10_000_000)), "/manifests/", Content_Encoding="gzip"))
         assert "sent a packed answer" in str(refused(hostile))
