@@ -331,7 +331,7 @@ class TestSizeAndTimeAreBounded:
     def test_is_asked_for_as_it_is(self, hostile: HostileRegistry) -> None:
         hostile.put(NAME, make.image())
         asked: list[str] = []
-        hostile.always(lambda request: asked.append(request.headers["accept-encoding"]))
+        hostile.stands(lambda request: asked.append(request.headers["accept-encoding"]))
         local(hostile)
         assert asked == ["identity", "identity"]
 
