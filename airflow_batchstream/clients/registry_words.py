@@ -10,6 +10,7 @@ from airflow_batchstream.clients.fetch import PASSING, Answer, FetchError
 from airflow_batchstream.clients.tokens import may_pass, reason
 from airflow_batchstream.core.errors import ImageRefused, NoCredentials
 from airflow_batchstream.core.images.reference import Reference
+from airflow_batchstream.core.words import quoted
 
 _MOST_TAGS = 3
 _PUSH_IT = "Push it, or write a name that is there."
@@ -162,5 +163,5 @@ def _said(answer: Answer) -> str:
         text = ": ".join(str(first[key]) for key in ("code", "message") if first.get(key))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
-    clean = " ".join("".join(c if c.isprintable() else " " for c in text[:1000]).split())
-    return f' It said: "{clean[:300]}".' if clean else ""
+    clean = quoted(text)
+    return f' It said: "{clean}".' if clean else ""

@@ -13,6 +13,7 @@ from typing import TypeGuard
 
 from airflow_batchstream.core.errors import BatchStreamError
 from airflow_batchstream.core.jobs.model import Trouble
+from airflow_batchstream.core.words import quoted
 
 _FROM_PLUGIN = "Getting metadata from plugin failed with error: "
 _REFUSED = re.compile(
@@ -47,9 +48,8 @@ def reason(error: Exception) -> str:
 
     if not isinstance(error, GoogleAuthError | OSError):
         return "what the token server answered cannot be read"
-    text = str(error.args[0] if str(error).startswith(_NONE_THERE) else error)[:1000]
-    said = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return type(error).__name__ if said[:1] in ("", "<") else f"{type(error).__name__}: {said[:300].rstrip('.')}"
+    said = quoted(str(error.args[0] if str(error).startswith(_NONE_THERE) else error))
+    return type(error).__name__ if said[:1] in ("", "<") else f"{type(error).__name__}: {said.rstrip('.')}"
 
 
 def of_credentials(trouble: Trouble, gcp_conn_id: str) -> Trouble:

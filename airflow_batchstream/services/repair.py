@@ -21,6 +21,7 @@ from airflow_batchstream.core.images.documents import ManifestError
 from airflow_batchstream.core.images.manifest import Descriptor, Platform
 from airflow_batchstream.core.images.reference import Reference, parse
 from airflow_batchstream.core.images.repaired import Repair
+from airflow_batchstream.core.words import printable
 from airflow_batchstream.services.repair_plan import Piece, Plan, Planner, Say
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ async def repair(
         try:
             plan = await Planner(registry, asked.source, asked.platforms, say).plan()
         except ManifestError as error:
-            why = "".join(c if c.isprintable() else "?" for c in str(error)[:_LONGEST_WORDS].rstrip("."))
+            why = printable(str(error)[:_LONGEST_WORDS].rstrip("."))
             raise ImageRefused(f"{asked.source} cannot be repaired: {why}.") from None
         except ImageRefused as error:
             error.untold = not error.missing  # what was not read is neither repaired nor beyond repair

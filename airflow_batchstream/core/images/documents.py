@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from airflow_batchstream.core.words import printable
+
 MOST_VALUES = 250_000
 """Values in one document, counted by its commas: few bytes each, but a hundred in memory. Real ones have hundreds."""
 
@@ -104,7 +106,7 @@ def _kind(value: object) -> str:
 
 
 def _wrong(key: str, value: object, right: str) -> NoReturn:
-    shown = "".join(c if c.isprintable() else "?" for c in key[:100])  # a label's name may be anything
+    shown = printable(key[:100])  # a label's name may be anything
     raise ManifestError(f"`{shown}` has {_kind(value)} where {right} belongs")
 
 

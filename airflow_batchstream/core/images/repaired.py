@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_batchstream.core.images import steps
 from airflow_batchstream.core.images.rewrite import EMPTY, Dropped, said
+from airflow_batchstream.core.words import printable
 
 WIDTH = 100
 """Columns of the table."""
@@ -165,7 +166,7 @@ def _name(name: str, value: str) -> list[str]:
 
 def _row(name: str, value: str) -> list[str]:
     head = f"{name:<11}"
-    clean = "".join(c if c.isprintable() else "?" for c in value)
+    indent = " " * len(head)
     return textwrap.wrap(
-        clean, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+        printable(value), WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
     ) or [head.rstrip()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from airflow_batchstream.core import words
 from airflow_batchstream.core.findings import Finding, Verdict
 from airflow_batchstream.core.images import locations
 from airflow_batchstream.core.images.layer_rules import LAYER_RULES, PLAIN_JOB
@@ -51,7 +52,7 @@ def printable(finding: Finding) -> Finding:
 def one_line(text: str) -> str:
     """A stranger's words, bounded and without control characters."""
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return "".join(c if c.isprintable() else "?" for c in cut)
+    return words.printable(cut)
 
 
 def _in_artifact_registry(reference: Reference, region: str) -> list[Finding]:

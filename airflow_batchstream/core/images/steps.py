@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
+from airflow_batchstream.core.words import printable
+
 MASK = "***"
 MORE = "…"
 LONGEST = 60
@@ -44,8 +46,7 @@ def shown(created_by: str) -> str:
     :return: an instruction with paths, or with a variable's name; of commands the programs, and words of theirs that
         are known to be harmless.
     """
-    printable = "".join(c if c.isprintable() else " " for c in created_by[:LONGEST_READ])
-    step = " ".join(printable.split()).removesuffix(" # buildkit")
+    step = " ".join(printable(created_by[:LONGEST_READ], " ").split()).removesuffix(" # buildkit")
     if shell := _SHELL.match(step):
         step = (shell[1] or "") + step[shell.end() :].lstrip()
     elif _VALUES.match(step):  # a shell that is none we know: nothing tells where the values end
