@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
 from airflow_batchstream.core.findings import SEVEREST_FIRST, Finding, Verdict
-from airflow_batchstream.core.images.scan_table import MARKS, WIDTH
+from airflow_batchstream.core.images.scan_table import MARKS, wrapped
 
 _COUNTED = {
     Verdict.BROKEN: ("does not stream", "do not stream"),
@@ -51,15 +50,10 @@ def summary(scans: Sequence[Scanned]) -> list[str]:
 def _lines(one: Scanned, column: int) -> list[str]:
     """An image's name, and behind or below it the rules that made its verdict."""
     mark = f"  {MARKS[one.verdict]:<9}"
-    indent = " " * len(mark)
-    name = _wrapped(one.asked, mark, indent)
+    name = wrapped(one.asked, mark)
     rules = dict.fromkeys(f.rule for f in one.findings if f.verdict is one.verdict and f.verdict is not Verdict.HOLDS)
     if not rules:
         return name
     if len(one.asked) + 2 <= column:
-        return _wrapped(", ".join(rules), f"{mark}{one.asked:<{column}}", indent + " " * column)
-    return [*name, *_wrapped(", ".join(rules), f"{indent}  ", f"{indent}  ")]
-
-
-def _wrapped(text: str, head: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False) or [head]
+        return wrapped(", ".join(rules), f"{mark}{one.asked:<{column}}", len(mark) + column)
+    return [*name, *wrapped(", ".join(rules), " " * (len(mark) + 2))]

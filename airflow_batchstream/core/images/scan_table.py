@@ -48,10 +48,10 @@ def _finding_lines(finding: Finding, column: int) -> list[str]:
     """One line for a rule that holds; a paragraph for any other, with room for commands and names."""
     mark = f"  {MARKS[finding.verdict]:<9}"
     if finding.verdict is Verdict.HOLDS:
-        return _wrapped(finding.says, f"{mark}{finding.rule:<{column}}")
+        return wrapped(finding.says, f"{mark}{finding.rule:<{column}}")
     indent = " " * len(mark)
-    remedy = _wrapped(finding.remedy, f"{indent}-> ") if finding.remedy else []
-    return [f"{mark}{finding.rule}", *_wrapped(finding.says, indent), *remedy]
+    remedy = wrapped(finding.remedy, f"{indent}-> ") if finding.remedy else []
+    return [f"{mark}{finding.rule}", *wrapped(finding.says, indent), *remedy]
 
 
 def conclusion(findings: Sequence[Finding]) -> str:
@@ -68,10 +68,13 @@ def conclusion(findings: Sequence[Finding]) -> str:
 
 def row(name: str, value: str) -> str:
     """A name and its value, in as many lines as it takes."""
-    return "\n".join(_wrapped(value, f"{name:<10}"))
+    return "\n".join(wrapped(value, f"{name:<10}"))
 
 
-def _wrapped(text: str, head: str) -> list[str]:
-    """The text behind a head, in as many lines as it takes; names with dashes in them stay whole where they fit."""
-    indent = " " * len(head)
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False) or [head]
+def wrapped(text: str, head: str, indent: int | None = None) -> list[str]:
+    """The text behind a head, in as many lines as it takes; names with dashes in them stay whole where they fit.
+
+    :param indent: columns before each further line; those of the head if it is not given.
+    """
+    further = " " * (len(head) if indent is None else indent)
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=further, break_on_hyphens=False) or [head]
