@@ -261,14 +261,13 @@ class Registry:
         self, method: str, reference: Reference, path: str, what: str, *, limit: int, accept: str = "*/*"
     ) -> Answer:
         """A successful answer, or the error that says why there is none."""
-        url = self._url(reference, path)
-        token = await self._authorization(reference)
+
+        async def ask(token: str) -> Answer:
+            url = self._url(reference, path)
+            return await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
+
         try:
-            answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
-            if answer.status == 401 and (other := await self._renewed(reference, token)):
-                token = other
-                answer = await self._fetcher.fetch(method, url, limit=limit, accept=accept, authorization=token)
-                self._note_refusal(reference, answer)
+            answer, token = await self._authorized(reference, ask)
         except FetchError as error:
             raise registry_words.no_answer(reference, what, "read", error) from None
         if answer.status == 200:
@@ -307,6 +306,22 @@ class Registry:
                 self._token.header = f"Bearer {await self._fresh(reference, self._source)}"
             return self._token.header
 
+    async def _authorized(
+        self, reference: Reference, ask: Callable[[str], Awaitable[Answer]], *, again: bool = True
+    ) -> tuple[Answer, str]:
+        """An answer, and the header that it was asked with: another one after the first was refused.
+
+        :param ask: asks with a header, or with none if it is empty.
+        :param again: whether it can ask twice.
+        """
+        token = await self._authorization(reference)
+        answer = await ask(token)
+        if again and answer.status == 401 and (other := await self._renewed(reference, token)):
+            token, answer = other, await ask(other)
+            if answer.status == 401:
+                self._token.refused_by.add(reference.registry)  # though it was fresh
+        return answer, token
+
     async def _renewed(self, reference: Reference, refused: str) -> str:
         """Another header after one was refused; empty if there is none, or one would not help."""
         if not refused or (refused == self._token.header and reference.registry in self._token.refused_by):
@@ -316,11 +331,6 @@ class Registry:
             return other
         self._token.refused_by.add(reference.registry)  # the source holds it for good
         return ""
-
-    def _note_refusal(self, reference: Reference, answer: Answer) -> None:
-        """Remember if even a fresh token was refused."""
-        if answer.status == 401:
-            self._token.refused_by.add(reference.registry)
 
     async def _fresh(self, reference: Reference, source: TokenSource) -> str:
         error = self._token.failure  # of another image: it would take as long again, and be no other

@@ -196,16 +196,13 @@ class WritableRegistry(Registry):
             )
 
         try:
-            token = await self._authorization(target) if credential else ""
-            answer = await ask(token)
-            renewable = answer.status == 401 and isinstance(content, bytes | None)
-            if renewable and (other := await self._renewed(target, token)):
-                answer = await ask(other)
-                self._note_refusal(target, answer)
+            if not credential:
+                return await ask("")
+            answer, _ = await self._authorized(target, ask, again=isinstance(content, bytes | None))
+            return answer
         except FetchError as error:
             asked = f"{method} {url.partition('?')[0]}"
             raise registry_words.no_answer(target, asked, "answered", error) from None
-        return answer
 
     async def _refused(self, target: Reference, answer: Answer, what: str) -> ImageRefused:
         sent = bool(await self._authorization(target))
