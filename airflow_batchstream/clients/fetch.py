@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import logging
 import math
 import random
@@ -173,46 +174,54 @@ class Fetcher:
         """
         # Nothing to unpack, so nothing that explodes.
         headers = {"Accept": accept, "Accept-Encoding": "identity"} | dict(sent or {})
-        begun, kind = time.monotonic(), _kind(_url(url))
-        most = tries or self._hosts.tries((_origin(_url(url)), kind), self, self.limits.tries)
-        attempt = 1
-        while True:
+        here, begun = _url(url), time.monotonic()
+        kind, shared = _kind(here), tries is None  # a few tries tell others nothing
+        most = tries or self._hosts.tries((_origin(here), kind), self, self.limits.tries)
+        for attempt in itertools.count(1):
             try:
-                answer = await self._follow(method, url, headers, authorization, limit, content)
+                answer = await self._follow(method, here, headers, authorization, limit, content)
             except FetchError as failure:
-                if failure.again and attempt < most:
-                    await asyncio.sleep(self._pause(attempt, 0.0))
-                    attempt += 1
-                    continue
-                if failure.silent and failure.again and tries is None:
-                    self._hosts.no_answer((failure.silent, kind), since=begun, found_by=self, why=str(failure))
-                raise
-            if answer.status not in PASSING:
-                return answer
-            place = _origin(_url(answer.url)), kind
-            why, fewer = f"HTTP {answer.status} each time", _fewer(answer)
-            if fewer and self._hosts.hopeless(place, self.limits.tries):
-                self._hosts.no_answer(place, since=math.inf, found_by=self, why=why)
-                return answer
-            if attempt >= most and not (fewer and tries is None and self._hosts.goes_on(place)):
-                if tries is None:
-                    self._hosts.no_answer(
-                        place, since=begun, found_by=self, why=why, probes=0 if fewer else MOST_PROBES
-                    )
-                return answer
-            await asyncio.sleep(self._pause(min(attempt, most), _retry_after(answer.headers)))
-            attempt += 1
+                if not failure.again or attempt >= most:
+                    if failure.silent and failure.again and shared:
+                        self._hosts.no_answer((failure.silent, kind), since=begun, found_by=self, why=str(failure))
+                    raise
+                asked = 0.0
+            else:
+                if not self._asks_again(answer, kind, begun, last=attempt >= most, shared=shared):
+                    return answer
+                asked = _retry_after(answer.headers)
+            await asyncio.sleep(self._pause(min(attempt, most), asked))
+        raise AssertionError("unreachable")
+
+    def _asks_again(self, answer: Answer, kind: str, begun: float, *, last: bool, shared: bool) -> bool:
+        """Whether an answer is passing trouble that is waited out; if it is not any more, the others hear of it.
+
+        :param begun: when the first try began.
+        :param last: whether this was the last of as many tries as one thing gets.
+        :param shared: whether what becomes of it counts for others.
+        """
+        if answer.status not in PASSING:
+            return False
+        place, why, fewer = (_origin(_url(answer.url)), kind), f"HTTP {answer.status} each time", _fewer(answer)
+        if fewer and self._hosts.hopeless(place, self.limits.tries):
+            self._hosts.no_answer(place, since=math.inf, found_by=self, why=why)
+            return False
+        if not last or (fewer and shared and self._hosts.goes_on(place)):
+            return True
+        if shared:
+            self._hosts.no_answer(place, since=begun, found_by=self, why=why, probes=0 if fewer else MOST_PROBES)
+        return False
 
     async def _follow(
         self,
         method: str,
-        url: str,
+        url: httpx2.URL,
         headers: dict[str, str],
         authorization: str,
         limit: int,
         content: bytes | AsyncIterable[bytes] | None = None,
     ) -> Answer:
-        here, kind = _url(url), _kind(_url(url))
+        here, kind = url, _kind(url)
         secret = authorization if here.scheme == "https" else ""
         for _ in range(self.limits.redirects + 1):
             sent = headers | {"Authorization": secret} if secret else headers
@@ -225,7 +234,7 @@ class Fetcher:
             if _origin(target) != _origin(here):
                 secret = ""  # for good: a foreign host that redirects back has chosen the path
             here = target
-        raise FetchError(f"{_shown(url)} redirects more than {self.limits.redirects} times", passing=False)
+        raise FetchError(f"{_shown(str(url))} redirects more than {self.limits.redirects} times", passing=False)
 
     async def _once(
         self,
