@@ -8,8 +8,8 @@ from typing import NoReturn, TextIO
 
 import typer
 
-UNTOLD = 3
-"""Exit code of the commands that read a registry, where it could not be told."""
+USAGE, UNTOLD = 2, 3
+"""Exit codes of the commands that read a registry: for wrong usage, and where it could not be told."""
 _CUT_OFF = 128 + 13
 """As a shell tells of a process that SIGPIPE ended."""
 

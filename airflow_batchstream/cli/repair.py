@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from airflow_batchstream.cli.image import Emulator, reached
-from airflow_batchstream.cli.printing import UNTOLD, answer, fail, tell
+from airflow_batchstream.cli.printing import UNTOLD, USAGE, answer, fail, tell
 
-CANNOT, USAGE = 1, 2
+CANNOT = 1
 HELP = "\n\n".join(
     (
         "Write an image anew without its empty and duplicate layers, or as schema 2, so that it can be streamed.",

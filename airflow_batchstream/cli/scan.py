@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airflow_batchstream.cli.image import Emulator, reached
-from airflow_batchstream.cli.printing import UNTOLD, answer, fail
+from airflow_batchstream.cli.printing import UNTOLD, USAGE, answer, fail
 
 if TYPE_CHECKING:
     from airflow_batchstream.core.findings import Verdict
 
-STREAMS, DOES_NOT, USAGE = 0, 1, 2
+STREAMS, DOES_NOT = 0, 1
 HELP = "\n\n".join(
     (
         "Say whether Image streaming can start an image, why not, and what to do about it.",

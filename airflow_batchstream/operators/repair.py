@@ -110,11 +110,9 @@ class ImageRepairOperator(BaseOperator):
 
     def _names(self) -> tuple[str, str]:
         """Source and target, rendered."""
-        source, target = self.source, self.target
-        if isinstance(source, str) and isinstance(target, str):
-            return source, target
-        names = {"source": source, "target": target}
-        raise _refused([_no_name(path, value) for path, value in names.items() if not isinstance(value, str)])
+        names = {"source": self.source, "target": self.target}
+        _refuse([_no_name(path, value) for path, value in names.items() if not isinstance(value, str)])
+        return str(self.source), str(self.target)
 
     def _platforms(self) -> list[str]:
         """The platforms, rendered. One may be written without a list."""
@@ -123,11 +121,11 @@ class ImageRepairOperator(BaseOperator):
             return [given]
         several = isinstance(given, Iterable) and not isinstance(given, Mapping | bytes)
         found = list(given) if several else [] if given is None else [given]
-        if all(isinstance(platform, str) for platform in found):
-            return found
-        says = f"{_shown(given)} is no list of platforms."
-        remedy = 'Write ["linux/amd64"], or None for all platforms of the image.'
-        raise _refused([Finding("argument", Verdict.BROKEN, "platforms", _shown(given), says, remedy)])
+        if not all(isinstance(platform, str) for platform in found):
+            says = f"{_shown(given)} is no list of platforms."
+            remedy = 'Write ["linux/amd64"], or None for all platforms of the image.'
+            _refuse([Finding("argument", Verdict.BROKEN, "platforms", _shown(given), says, remedy)])
+        return found
 
 
 def _no_flag(path: str, value: object) -> Finding:
@@ -147,10 +145,6 @@ def _shown(value: object) -> str:
     return repr(value)[:200]
 
 
-def _refused(findings: Sequence[Finding]) -> InvalidInput:
-    return InvalidInput(findings, lead=_NOT_REPAIRED)
-
-
 def _refuse(findings: Sequence[Finding]) -> None:
     if findings:
-        raise _refused(findings)
+        raise InvalidInput(findings, lead=_NOT_REPAIRED)
